@@ -1,19 +1,32 @@
 package format
 
 import (
-	"errors"
+	"cmp"
+	"encoding/binary"
+	"fmt"
 	"io"
-	"iter"
+	"slices"
+	"sync"
 
 	"heft/tensor"
+)
+
+const (
+	lengthSize    = 8           // the little-endian length of the JSON text, at the start of a file
+	maxHeader     = 100_000_000 // the longest JSON text that the format allows
+	firstRead     = 64 << 10    // what the first read asks for; most headers are shorter
+	metadataKey   = "__metadata__"
+	minTensorText = len(`"":["F4",[],[0,0]],`) // the least that an entry takes in a header
 )
 
 // Header is what stands before the data of a safetensors file. It must not be
 // modified after [Read] or [NewHeader], and may then be used from any goroutine.
 type Header struct {
 	Metadata   map[string]string // the __metadata__ object; nil if absent, empty if {}
-	Tensors    []Entry           // in file order: by Begin, then End
+	Tensors    []Entry           // in file order: by Begin, then End, then Name
 	DataOffset int64             // where the data begins: 8 bytes of length, then the JSON text with its padding
+
+	names nameTable // places in Tensors
 }
 
 // Entry describes one tensor of a file.
@@ -27,31 +40,128 @@ type Entry struct {
 // Size returns the number of bytes of data.
 func (e Entry) Size() int64 { return e.End - e.Begin }
 
-var errTODO = errors.New("format: not written yet")
-
-// Read stub.
-func Read(r io.ReaderAt, size int64) (*Header, error) { return nil, errTODO }
-
-// Lookup stub.
-func (h *Header) Lookup(name string) (Entry, bool) { return Entry{}, false }
-
-// Check stub.
-func Check(r io.ReaderAt, size int64) iter.Seq[*Error] { return func(func(*Error) bool) {} }
-
-// Index is what model.safetensors.index.json says: which shard holds which tensor.
-type Index struct {
-	Metadata map[string]any // stub
-	Shards   []string       // the distinct file names of the weight map, in natural order
+// Lookup returns the entry of the named tensor. It allocates nothing.
+func (h *Header) Lookup(name string) (Entry, bool) {
+	if i, ok := h.names.find(name, func(i int) string { return h.Tensors[i].Name }); ok {
+		return h.Tensors[i], true
+	}
+	return Entry{}, false
 }
 
-// ReadIndex stub.
-func ReadIndex(r io.Reader) (*Index, error) { return nil, errTODO }
+// Read reads the header of a safetensors file of the given size in bytes, with
+// at most two calls of r.ReadAt. It reads no data.
+//
+// A file that departs from the format gives an [*Error] of one of the kinds
+// listed there; of several faults, the one that the reference reports. Other
+// errors are r's. The header keeps its JSON text in memory: names and metadata
+// are cut from it.
+func Read(r io.ReaderAt, size int64) (*Header, error) {
+	first := firstReads.Get().(*[firstRead]byte)
+	defer firstReads.Put(first)
+	b, text, err := readText(r, size, first[:])
+	if err != nil {
+		return nil, err
+	}
+	return parse(b, text, size, nil)
+}
 
-// Len returns the number of tensors in the weight map.
-func (x *Index) Len() int { return 0 }
+var firstReads = sync.Pool{New: func() any { return new([firstRead]byte) }}
 
-// Lookup returns the place in Shards of the shard that holds the named tensor.
-func (x *Index) Lookup(name string) (shard int, ok bool) { return 0, false }
+// readText reads the JSON text of a header, as bytes and as a string that stays
+// when first is used again. Text that is not longer than first is read into it.
+func readText(r io.ReaderAt, size int64, first []byte) (b []byte, text string, err error) {
+	first = first[:min(int64(len(first)), max(size, 0))]
+	if err := readFull(r, first, 0); err != nil {
+		return nil, "", err
+	}
+	n, err := textLength(first, size)
+	if err != nil {
+		return nil, "", err
+	}
+	if read := first[lengthSize:]; n <= len(read) {
+		b = read[:n]
+		return b, string(b), nil
+	}
+	b = make([]byte, n)
+	read := copy(b, first[lengthSize:])
+	if err := readFull(r, b[read:], int64(len(first))); err != nil {
+		return nil, "", err
+	}
+	return b, asString(b), nil
+}
 
-// All yields each tensor's name and the place in Shards of its shard, in the order of the file.
-func (x *Index) All() iter.Seq2[string, int] { return func(func(string, int) bool) {} }
+// textLength checks the length of the JSON text, which a file of the given size begins with.
+func textLength(first []byte, size int64) (int, error) {
+	if len(first) < lengthSize {
+		return 0, &Error{Offset: size, Err: faultf(ErrHeaderTooSmall, "%d bytes are no safetensors file: the length of the header takes 8", size)}
+	}
+	n := binary.LittleEndian.Uint64(first)
+	if n > maxHeader {
+		return 0, &Error{Err: faultf(ErrHeaderTooLarge, "header of %d bytes, of at most %d", n, maxHeader)}
+	}
+	if int64(n) > size-lengthSize {
+		return 0, &Error{Err: faultf(ErrHeaderLength, "header of %d bytes in a file with %d after the length", n, size-lengthSize)}
+	}
+	return int(n), nil
+}
+
+func readFull(r io.ReaderAt, b []byte, off int64) error {
+	n, err := r.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == io.EOF || err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("read header at byte %d: %w", off+int64(n), err)
+}
+
+// parse reads the JSON text of a header and checks it against the size of its
+// file. Departures from the format go to report, the one with precedence first;
+// parse goes on as long as report returns true and the text can be read. Where
+// report is nil parse stops at the first, and looks for no warnings.
+func parse(b []byte, text string, size int64, report func(*Error) bool) (*Header, error) {
+	p := &parser{scanner: scanner{b: b, text: text, base: lengthSize}, report: report, arena: []int{}}
+	if !p.utf8() || !p.header() {
+		return nil, p.err
+	}
+	h := &Header{Metadata: p.metadata, Tensors: p.tensors, DataOffset: lengthSize + int64(len(b))}
+	h.index()
+	if !p.layout(h.Tensors, uint64(size-h.DataOffset)) {
+		return nil, p.err
+	}
+	for i := range h.Tensors {
+		h.Tensors[i].Begin += h.DataOffset
+		h.Tensors[i].End += h.DataOffset
+	}
+	return h, nil
+}
+
+// index fills the table of names and puts the tensors into file order. Of
+// several tensors with one name the last in the text stays, as in the reference.
+func (h *Header) index() {
+	name := func(i int) string { return h.Tensors[i].Name }
+	var duplicates bool
+	if h.names, duplicates = newNameTable(len(h.Tensors), name); duplicates {
+		last := h.Tensors[:0]
+		for i, e := range h.Tensors {
+			if at, _ := h.names.find(e.Name, name); at == i {
+				last = append(last, e)
+			}
+		}
+		h.Tensors = last
+		h.names, _ = newNameTable(len(last), name)
+	}
+	if !slices.IsSortedFunc(h.Tensors, fileOrder) {
+		slices.SortFunc(h.Tensors, fileOrder)
+		h.names, _ = newNameTable(len(h.Tensors), name)
+	}
+}
+
+// fileOrder compares entries by their offsets, which before the layout is checked are any unsigned numbers.
+func fileOrder(a, b Entry) int {
+	return cmp.Or(
+		cmp.Compare(uint64(a.Begin), uint64(b.Begin)),
+		cmp.Compare(uint64(a.End), uint64(b.End)),
+		cmp.Compare(a.Name, b.Name))
+}

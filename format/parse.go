@@ -1,0 +1,325 @@
+package format
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"slices"
+	"unicode/utf8"
+
+	"heft/tensor"
+)
+
+// parser reads the JSON text of a header: this file knows what a header says.
+type parser struct {
+	scanner
+	report func(*Error) bool // gets each departure from the format and says whether to go on; nil: stop at the first
+
+	hasMetadata bool
+	metadata    map[string]string
+	tensors     []Entry         // in the order of the text; offsets relative to the data, any unsigned numbers
+	flaws       map[string]flaw // what is wrong with a tensor's size, by name; it counts once the offsets have been found right
+	arena       []int           // shapes are cut from it
+
+	dtype     tensor.DType // of the last tensor, called dtypeName: the next is likely to have the same
+	dtypeName string
+	elements  uint64 // of the shape read last, multiplied from left to right
+	overflow  bool   // elements is 2^64 or more
+	wide      bool   // a dimension does not fit an int
+
+	keys map[string]int // positions of the names in the text: see position
+}
+
+// flaw is what is wrong with the size of a tensor.
+type flaw struct {
+	kind error
+	need uint64 // bytes that type and shape need, for ErrSize
+}
+
+// errDimension is the flaw that only this package sees: a dimension does not
+// fit an int. It counts, as ErrOverflow, once the reference accepts the file.
+var errDimension = errors.New("dimension too large")
+
+// depart notes a departure from the format and reports whether to go on.
+func (p *parser) depart(e *Error) bool {
+	if p.report == nil {
+		p.err = e
+		return false
+	}
+	return p.report(e)
+}
+
+// warn notes a departure that readers accept, at position pos of the text, and reports whether to go on.
+func (p *parser) warn(pos int, tensor, format string, args ...any) bool {
+	return p.report == nil || p.report(&Error{p.base + int64(pos), tensor, true, fmt.Errorf(format, args...)})
+}
+
+// utf8 checks the whole text, before any of it is read as JSON.
+func (p *parser) utf8() bool {
+	if utf8.Valid(p.b) {
+		return true
+	}
+	for i := 0; ; {
+		r, n := utf8.DecodeRune(p.b[i:])
+		if r == utf8.RuneError && n == 1 {
+			p.err = &Error{Offset: p.base + int64(i), Err: faultf(ErrHeaderUTF8, "header is not UTF-8: byte %#02x at %d", p.b[i], p.base+int64(i))}
+			return false
+		}
+		i += n
+	}
+}
+
+// header reads the whole text.
+func (p *parser) header() bool {
+	more, ok := p.begins('{', '}')
+	for more && ok {
+		name, found := p.key()
+		switch {
+		case !found:
+			return false
+		case name == metadataKey:
+			ok = p.readMetadata()
+		default:
+			ok = p.tensor(name)
+		}
+		if ok {
+			more, ok = p.more('}')
+		}
+	}
+	if ok && (p.next() != 0 || p.i < len(p.b)) {
+		return p.expected("the end of the header")
+	}
+	return ok
+}
+
+// readMetadata reads the value of __metadata__: null, or an object of strings.
+func (p *parser) readMetadata() bool {
+	if p.hasMetadata {
+		return p.fail(p.i, "%s stands twice", metadataKey)
+	}
+	p.hasMetadata = true
+	if p.next() == 'n' {
+		return p.word("null")
+	}
+	p.metadata = map[string]string{}
+	more, ok := p.begins('{', '}')
+	for more && ok {
+		key, found := p.key()
+		if !found {
+			return false
+		}
+		value, found := p.str()
+		if !found {
+			return false
+		}
+		p.metadata[key] = value
+		more, ok = p.more('}')
+	}
+	return ok
+}
+
+// tensor reads the value of a tensor's entry.
+func (p *parser) tensor(name string) bool {
+	start := p.i
+	e := Entry{Name: name}
+	if !p.entry(&e) {
+		p.err.Tensor = name
+		return p.report != nil && p.recover(start)
+	}
+	if f := p.flaw(e); f.kind != nil {
+		if p.flaws == nil {
+			p.flaws = map[string]flaw{}
+		}
+		p.flaws[name] = f
+	} else if p.flaws != nil {
+		delete(p.flaws, name) // an earlier tensor of this name had one
+	}
+	if len(p.tensors) == cap(p.tensors) {
+		p.grow()
+	}
+	p.tensors = append(p.tensors, e)
+	return true
+}
+
+// recover reads the value at start, whatever it is, after reading it as an
+// entry has failed, and reports whether to go on without the tensor.
+func (p *parser) recover(start int) bool {
+	err := p.err
+	p.i, p.err = start, nil
+	return p.skip(2) && p.depart(err)
+}
+
+// grow makes room for as many more tensors as the rest of the text can hold;
+// at first for one a brace, which is how entries are written.
+func (p *parser) grow() {
+	n := (len(p.b)-p.i)/minTensorText + 1
+	if p.tensors == nil {
+		n = min(n, bytes.Count(p.b[p.i:], []byte("{"))+1)
+	}
+	p.tensors = slices.Grow(p.tensors, n)
+}
+
+// The fields of an entry, in the order that its positional form has.
+const (
+	dtypeField = iota
+	shapeField
+	offsetsField
+	fieldCount
+)
+
+var fieldNames = [fieldCount]string{"dtype", "shape", "data_offsets"}
+
+// entry reads what describes a tensor: an object, or the three values as an
+// array, which the reference reads as well though nobody writes it.
+func (p *parser) entry(e *Entry) bool {
+	switch p.next() {
+	case '{':
+		return p.fields(e)
+	case '[':
+		p.i++
+		for f := range fieldCount {
+			if f > 0 && !p.punct(',') || !p.field(f, e) {
+				return false
+			}
+		}
+		return p.punct(']')
+	}
+	return p.expected("a tensor's entry, an object,")
+}
+
+func (p *parser) fields(e *Entry) bool {
+	var seen [fieldCount]bool
+	more, ok := p.begins('{', '}')
+	for more && ok {
+		at := p.i
+		key, found := p.key()
+		if !found {
+			return false
+		}
+		f := slices.Index(fieldNames[:], key)
+		switch {
+		case f < 0:
+			ok = p.skip(3)
+		case seen[f]:
+			return p.fail(at, "%s stands twice", key)
+		default:
+			seen[f] = true
+			ok = p.field(f, e)
+		}
+		if ok {
+			more, ok = p.more('}')
+		}
+	}
+	if ok {
+		if f := slices.Index(seen[:], false); f >= 0 {
+			return p.fail(p.i-1, "no %s", fieldNames[f])
+		}
+	}
+	return ok
+}
+
+// field reads the value of one of the fields.
+func (p *parser) field(f int, e *Entry) (ok bool) {
+	switch f {
+	case dtypeField:
+		e.DType, ok = p.readDType()
+	case shapeField:
+		e.Shape, ok = p.shape()
+	default:
+		e.Begin, e.End, ok = p.offsets()
+	}
+	return ok
+}
+
+// readDType reads the name of an element type, or {"NAME": null}, which the reference reads as well.
+func (p *parser) readDType() (tensor.DType, bool) {
+	if p.next() == '{' {
+		p.i++
+		at := p.i
+		name, ok := p.key()
+		p.next()
+		if !ok || !p.word("null") || !p.punct('}') {
+			return 0, false
+		}
+		return p.parseDType(at, name)
+	}
+	at := p.i
+	name, ok := p.str()
+	if !ok {
+		return 0, false
+	}
+	return p.parseDType(at, name)
+}
+
+func (p *parser) parseDType(at int, name string) (tensor.DType, bool) {
+	if name != p.dtypeName || p.dtype == 0 {
+		d, err := tensor.ParseDType(name)
+		if err != nil {
+			return 0, p.fail(at, "unknown dtype %q", name)
+		}
+		p.dtype, p.dtypeName = d, name
+	}
+	return p.dtype, true
+}
+
+// shape reads an array of dimensions.
+func (p *parser) shape() ([]int, bool) {
+	p.elements, p.overflow, p.wide = 1, false, false
+	first := len(p.arena)
+	more, ok := p.begins('[', ']')
+	for more && ok {
+		dim, found := p.uint()
+		if !found {
+			return nil, false
+		}
+		p.wide = p.wide || dim > math.MaxInt
+		hi, lo := bits.Mul64(p.elements, dim)
+		p.elements, p.overflow = lo, p.overflow || hi != 0
+		if len(p.arena) == cap(p.arena) {
+			first = p.growArena(first)
+		}
+		p.arena = append(p.arena, int(dim))
+		more, ok = p.more(']')
+	}
+	return p.arena[first:len(p.arena):len(p.arena)], ok
+}
+
+// growArena starts a new arena with the dimensions that the old one has from
+// first on, and returns where they begin: 0. A dimension takes two bytes of text or more.
+func (p *parser) growArena(first int) int {
+	begun := p.arena[first:]
+	n := max(2*cap(p.tensors), 2*len(begun), 64)
+	p.arena = append(make([]int, 0, min(n, len(begun)+(len(p.b)-p.i)/2+1)), begun...)
+	return 0
+}
+
+// offsets reads an array of two offsets.
+func (p *parser) offsets() (begin, end int64, ok bool) {
+	if !p.punct('[') {
+		return 0, 0, false
+	}
+	b, ok := p.uint()
+	if !ok || !p.punct(',') {
+		return 0, 0, false
+	}
+	e, ok := p.uint()
+	return int64(b), int64(e), ok && p.punct(']')
+}
+
+// flaw compares the shape, which has just been read, to the offsets. The order is the reference's.
+func (p *parser) flaw(e Entry) flaw {
+	hi, nbits := bits.Mul64(p.elements, uint64(e.DType.Bits()))
+	switch {
+	case p.overflow || hi != 0:
+		return flaw{kind: ErrOverflow}
+	case nbits%8 != 0:
+		return flaw{kind: ErrSubByte}
+	case uint64(e.End-e.Begin) != nbits/8:
+		return flaw{kind: ErrSize, need: nbits / 8}
+	case p.wide:
+		return flaw{kind: errDimension}
+	}
+	return flaw{}
+}

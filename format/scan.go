@@ -1,0 +1,366 @@
+package format
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth is the depth of nesting at which JSON is refused: the reference's parser stops there.
+const maxDepth = 128
+
+// scanner reads JSON text in one pass: this file knows JSON, its callers know
+// what the text should say. The text is valid UTF-8.
+//
+// Methods that return a bool report whether the text was as wanted; where it
+// was not, err says why and the position is undefined.
+type scanner struct {
+	b    []byte // the JSON text
+	text string // the same text, of which strings are cut
+	i    int    // position in b
+	base int64  // where in the file the text begins
+	err  *Error // the first thing that is wrong
+}
+
+// fail notes what is wrong with the text at position pos.
+func (s *scanner) fail(pos int, format string, args ...any) bool {
+	s.err = &Error{Offset: s.base + int64(pos), Err: faultf(ErrHeaderJSON, format, args...)}
+	return false
+}
+
+// expected notes that something else than what stands at the position was expected.
+func (s *scanner) expected(what string) bool {
+	if s.i >= len(s.b) {
+		return s.fail(s.i, "text ends where %s should stand", what)
+	}
+	r, _ := utf8.DecodeRune(s.b[s.i:])
+	return s.fail(s.i, "%q where %s should stand", r, what)
+}
+
+// next skips white space and returns the byte after it, which stays unread; 0 at the end.
+func (s *scanner) next() byte {
+	for s.i < len(s.b) {
+		switch c := s.b[s.i]; c {
+		case ' ', '\n', '\r', '\t':
+			s.i++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// punct reads the byte c, behind white space.
+func (s *scanner) punct(c byte) bool {
+	if s.i < len(s.b) && s.b[s.i] == c || s.next() == c {
+		s.i++
+		return true
+	}
+	return s.expected(strconv.Quote(string(rune(c))))
+}
+
+// more reads the comma before another element of a list, or the byte that ends the list.
+func (s *scanner) more(end byte) (more, ok bool) {
+	switch s.next() {
+	case ',':
+		s.i++
+		return true, true
+	case end:
+		s.i++
+		return false, true
+	}
+	return false, s.expected("',' or '" + string(rune(end)) + "'")
+}
+
+// begins reads a byte that opens a list, and reports whether the list has elements; if not, it is read whole.
+func (s *scanner) begins(open, end byte) (more, ok bool) {
+	if !s.punct(open) {
+		return false, false
+	}
+	if s.next() == end {
+		s.i++
+		return false, true
+	}
+	return true, true
+}
+
+// key reads the name of a member of an object and the colon behind it.
+func (s *scanner) key() (string, bool) {
+	name, ok := s.str()
+	return name, ok && s.punct(':')
+}
+
+// str reads a string, behind white space. Without escapes it is a substring of the text.
+func (s *scanner) str() (string, bool) {
+	if !s.punct('"') {
+		return "", false
+	}
+	start := s.i
+	s.i = plain(s.b, s.i)
+	if s.i < len(s.b) && s.b[s.i] == '"' {
+		s.i++
+		return s.text[start : s.i-1], true
+	}
+	return s.escaped(start)
+}
+
+// plain returns the position at or behind i of the first quote, backslash or
+// control character, or len(b). It looks at eight bytes at a time: strings are
+// most of a header.
+func plain(b []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		// A byte's high bit is set in m where the byte is one of the wanted;
+		// borrows make wrong marks only above a right one.
+		m := ((quote - ones) &^ quote) | ((slash - ones) &^ slash) | ((w - ones*' ') &^ w)
+		if m &= highs; m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	for ; i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' '; i++ {
+	}
+	return i
+}
+
+// escaped reads the rest of a string that begins at start and is plain up to the position.
+func (s *scanner) escaped(start int) (string, bool) {
+	var out []byte
+	for from := start; ; from = s.i {
+		s.i = plain(s.b, s.i)
+		out = append(out, s.b[from:s.i]...)
+		if s.i >= len(s.b) {
+			return "", s.fail(start-1, "string does not end")
+		}
+		switch s.b[s.i] {
+		case '"':
+			s.i++
+			return string(out), true
+		case '\\':
+			r, ok := s.escape()
+			if !ok {
+				return "", false
+			}
+			out = utf8.AppendRune(out, r)
+		default:
+			return "", s.fail(s.i, "control character %#02x in a string", s.b[s.i])
+		}
+	}
+}
+
+// escape reads a backslash and what it escapes.
+func (s *scanner) escape() (rune, bool) {
+	start := s.i
+	s.i += 2
+	if s.i > len(s.b) {
+		return 0, s.fail(start, "text ends in an escape")
+	}
+	switch c := s.b[s.i-1]; c {
+	case '"', '\\', '/':
+		return rune(c), true
+	case 'b':
+		return '\b', true
+	case 'f':
+		return '\f', true
+	case 'n':
+		return '\n', true
+	case 'r':
+		return '\r', true
+	case 't':
+		return '\t', true
+	case 'u':
+		r, ok := s.hex4()
+		if !ok || !utf16.IsSurrogate(r) {
+			return r, ok
+		}
+		if s.i+2 <= len(s.b) && s.b[s.i] == '\\' && s.b[s.i+1] == 'u' {
+			s.i += 2
+			low, ok := s.hex4()
+			if r = utf16.DecodeRune(r, low); !ok || r != utf8.RuneError {
+				return r, ok
+			}
+		}
+		return 0, s.fail(start, `half of a surrogate pair: \u%s`, s.b[start+2:start+6])
+	}
+	return 0, s.fail(start, "escape of %q", s.b[s.i-1])
+}
+
+// hex4 reads the four digits of a \u escape.
+func (s *scanner) hex4() (rune, bool) {
+	if s.i+4 > len(s.b) {
+		return 0, s.fail(s.i, "text ends in an escape")
+	}
+	var r rune
+	for _, c := range s.b[s.i : s.i+4] {
+		switch {
+		case '0' <= c && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			r = r<<4 | rune(c|0x20-'a'+10)
+		default:
+			return 0, s.fail(s.i, `escape \u%q`, s.b[s.i:s.i+4])
+		}
+	}
+	s.i += 4
+	return r, true
+}
+
+// uint reads an integer in [0, 2^64), behind white space. What follows it is the caller's to look at.
+func (s *scanner) uint() (uint64, bool) {
+	c := s.next()
+	if c < '0' || '9' < c {
+		return 0, s.expected("an unsigned integer")
+	}
+	start := s.i
+	var n uint64
+	for s.i < len(s.b) {
+		d := uint64(s.b[s.i] - '0')
+		if d > 9 {
+			break
+		}
+		if n > math.MaxUint64/10 || n*10 > math.MaxUint64-d {
+			return 0, s.fail(start, "integer of 2^64 or more")
+		}
+		n = n*10 + d
+		s.i++
+	}
+	if c == '0' && s.i-start > 1 {
+		return 0, s.fail(start, "integer with a leading zero")
+	}
+	return n, true
+}
+
+// skip reads a value of any kind. Its containers nest at depth and deeper.
+func (s *scanner) skip(depth int) bool {
+	switch c := s.next(); c {
+	case '{', '[':
+		if depth >= maxDepth {
+			return s.fail(s.i, "%d levels of nesting", depth)
+		}
+		more, ok := s.begins(c, c+2) // in ASCII each bracket closes two behind where it opens
+		for more && ok {
+			if c == '{' {
+				if _, ok = s.key(); !ok {
+					return false
+				}
+			}
+			if !s.skip(depth + 1) {
+				return false
+			}
+			more, ok = s.more(c + 2)
+		}
+		return ok
+	case '"':
+		_, ok := s.str()
+		return ok
+	case 't':
+		return s.word("true")
+	case 'f':
+		return s.word("false")
+	case 'n':
+		return s.word("null")
+	}
+	return s.number()
+}
+
+// word reads a literal.
+func (s *scanner) word(w string) bool {
+	if len(s.b)-s.i < len(w) || s.text[s.i:s.i+len(w)] != w {
+		return s.expected(w)
+	}
+	s.i += len(w)
+	return true
+}
+
+// number reads a number of any kind. One too large for a float64 is refused
+// exactly where the reference's parser refuses it: that parser keeps a
+// significand of 64 bits, drops the digits that do not fit, and multiplies once
+// by a power of ten.
+func (s *scanner) number() bool {
+	start := s.i
+	if s.i < len(s.b) && s.b[s.i] == '-' {
+		s.i++
+	}
+	if s.i >= len(s.b) || s.b[s.i] < '0' || '9' < s.b[s.i] {
+		s.i = start
+		return s.expected("a value")
+	}
+	first := s.i
+	n, dropped := s.digits(0)
+	if s.b[first] == '0' && s.i-first > 1 {
+		return s.fail(start, "number with a leading zero")
+	}
+	exp := dropped
+	if s.i < len(s.b) && s.b[s.i] == '.' {
+		s.i++
+		point := s.i
+		n, dropped = s.digits(n)
+		if s.i == point {
+			return s.expected("a digit")
+		}
+		exp -= s.i - point - dropped
+	}
+	if s.i < len(s.b) && s.b[s.i]|0x20 == 'e' {
+		e, ok := s.exponent()
+		if !ok {
+			return false
+		}
+		exp += e
+	}
+	if n != 0 && exp > 308 || exp > 0 && exp <= 308 && math.IsInf(float64(n)*pow10(exp), 0) {
+		return s.fail(start, "number too large for a float64")
+	}
+	return true
+}
+
+// digits reads decimal digits behind those of n. Once n would overflow, digits are dropped; it counts these.
+func (s *scanner) digits(n uint64) (_ uint64, dropped int) {
+	for ; s.i < len(s.b); s.i++ {
+		d := uint64(s.b[s.i] - '0')
+		if d > 9 {
+			break
+		}
+		if dropped > 0 || n > math.MaxUint64/10 || n*10 > math.MaxUint64-d {
+			dropped++
+		} else {
+			n = n*10 + d
+		}
+	}
+	return n, dropped
+}
+
+// exponent reads the exponent of a number. Its size stops growing well beyond what matters.
+func (s *scanner) exponent() (int, bool) {
+	s.i++
+	negative := false
+	if s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
+		negative = s.b[s.i] == '-'
+		s.i++
+	}
+	first := s.i
+	e := 0
+	for ; s.i < len(s.b) && '0' <= s.b[s.i] && s.b[s.i] <= '9'; s.i++ {
+		e = min(e*10+int(s.b[s.i]-'0'), 1e9)
+	}
+	if s.i == first {
+		return 0, s.expected("a digit")
+	}
+	if negative {
+		e = -e
+	}
+	return e, true
+}
+
+// pow10 returns the float64 nearest to 10^n, for n from 0 to 308. (math.Pow10 multiplies two of them.)
+func pow10(n int) float64 {
+	f, err := strconv.ParseFloat(fmt.Sprintf("1e%d", n), 64)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
