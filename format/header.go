@@ -121,7 +121,7 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 // parse goes on as long as report returns true and the text can be read. Where
 // report is nil parse stops at the first, and looks for no warnings.
 func parse(b []byte, text string, size int64, report func(*Error) bool) (*Header, error) {
-	p := &parser{scanner: scanner{b: b, text: text, base: lengthSize}, report: report, arena: []int{}}
+	p := &parser{scanner: scanner{b: b, text: text, base: lengthSize, kind: ErrHeaderJSON}, report: report, arena: []int{}}
 	if !p.utf8() || !p.header() {
 		return nil, p.err
 	}
@@ -140,21 +140,11 @@ func parse(b []byte, text string, size int64, report func(*Error) bool) (*Header
 // index fills the table of names and puts the tensors into file order. Of
 // several tensors with one name the last in the text stays, as in the reference.
 func (h *Header) index() {
-	name := func(i int) string { return h.Tensors[i].Name }
-	var duplicates bool
-	if h.names, duplicates = newNameTable(len(h.Tensors), name); duplicates {
-		last := h.Tensors[:0]
-		for i, e := range h.Tensors {
-			if at, _ := h.names.find(e.Name, name); at == i {
-				last = append(last, e)
-			}
-		}
-		h.Tensors = last
-		h.names, _ = newNameTable(len(last), name)
-	}
+	name := func(e *Entry) string { return e.Name }
+	h.Tensors, h.names = unique(h.Tensors, name)
 	if !slices.IsSortedFunc(h.Tensors, fileOrder) {
 		slices.SortFunc(h.Tensors, fileOrder)
-		h.names, _ = newNameTable(len(h.Tensors), name)
+		_, h.names = unique(h.Tensors, name)
 	}
 }
 

@@ -13,6 +13,22 @@ type nameTable []uint64
 
 var hashSeed = maphash.MakeSeed()
 
+// unique indexes a list by name. Of elements with one name it keeps the last.
+func unique[T any](list []T, name func(*T) string) ([]T, nameTable) {
+	at := func(i int) string { return name(&list[i]) }
+	t, duplicates := newNameTable(len(list), at)
+	if !duplicates {
+		return list, t
+	}
+	var last []T
+	for i := range list {
+		if place, _ := t.find(at(i), at); place == i {
+			last = append(last, list[i])
+		}
+	}
+	return unique(last, name)
+}
+
 // newNameTable returns a table of the n names that name returns for the places
 // 0 to n-1. Of places with the same name the last is found.
 func newNameTable(n int, name func(place int) string) (t nameTable, duplicates bool) {

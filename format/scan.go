@@ -23,12 +23,13 @@ type scanner struct {
 	text string // the same text, of which strings are cut
 	i    int    // position in b
 	base int64  // where in the file the text begins
+	kind error  // what is wrong with the text is of this kind
 	err  *Error // the first thing that is wrong
 }
 
 // fail notes what is wrong with the text at position pos.
 func (s *scanner) fail(pos int, format string, args ...any) bool {
-	s.err = &Error{Offset: s.base + int64(pos), Err: faultf(ErrHeaderJSON, format, args...)}
+	s.err = &Error{Offset: s.base + int64(pos), Err: faultf(s.kind, format, args...)}
 	return false
 }
 
