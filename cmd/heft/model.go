@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"heft/format"
+	"heft/loader"
+)
+
+// A listing is what the headers of a model say.
+type listing struct {
+	name     string // the model, as the command line named it
+	files    []fileRow
+	metadata map[string]string
+	tensors  []row // in disk order
+	size     int64 // bytes of all tensors
+	params   int64
+	model    *loader.Model // nil where the model is broken, and this is what could be read
+}
+
+// A fileRow is one file of a model.
+type fileRow struct {
+	path   string
+	size   int64
+	header *format.Header
+}
+
+// A row is one tensor of a model.
+type row struct {
+	format.Entry
+	file   int   // in listing.files
+	params int64 // number of elements
+	cached int64 // bytes in the page cache; -1: the kernel does not tell; set on demand
+}
+
+// open opens the model that args begin with, and returns the arguments behind
+// it. Arguments that name .safetensors files are shards of the same model.
+func open(args []string) (*listing, []string, error) {
+	paths, rest := splitModel(args)
+	l := &listing{name: filepath.Clean(paths[0])}
+	path, err := snapshot(paths[0])
+	if err != nil {
+		return l, rest, err
+	}
+	if len(paths) == 1 {
+		l.model, err = loader.Open(path)
+	} else {
+		l.name = fmt.Sprintf("%s and %d more", l.name, len(paths)-1)
+		l.model, err = loader.OpenFiles(paths)
+	}
+	if err != nil {
+		l.model = nil
+		l.salvage(path, paths)
+		return l, rest, err
+	}
+	l.metadata = l.model.Metadata()
+	for path, h := range l.model.Files() {
+		l.add(path, h)
+	}
+	return l, rest, nil
+}
+
+// close ends the use of the model.
+func (l *listing) close() {
+	if l.model != nil {
+		l.model.Close()
+	}
+}
+
+// add adds a file.
+func (l *listing) add(path string, h *format.Header) {
+	f := fileRow{path: path, size: h.DataOffset, header: h}
+	for _, e := range h.Tensors {
+		r := row{Entry: e, file: len(l.files)}
+		if bits := int64(e.DType.Bits()); bits > 0 {
+			r.params = e.Size() / bits * 8
+			if bits < 8 || e.Size()%bits != 0 {
+				r.params = e.Size() * 8 / bits
+			}
+		}
+		f.size = max(f.size, e.End)
+		l.size += e.Size()
+		l.params += r.params
+		l.tensors = append(l.tensors, r)
+	}
+	l.files = append(l.files, f)
+}
+
+// names yields the names of all tensors.
+func (l *listing) names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range l.tensors {
+			if !yield(l.tensors[i].Name) {
+				return
+			}
+		}
+	}
+}
+
+// pick returns the tensors that are selected. It is an error, with status
+// statusNo, if there is something to select from and nothing is selected.
+func (l *listing) pick(s *selection, patterns []string) ([]row, error) {
+	selected, err := s.compile(patterns)
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for _, r := range l.tensors {
+		if selected(r.Name, r.DType, r.Size()) {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 && (len(l.tensors) > 0 || len(patterns) > 0) {
+		return nil, s.nothing(l.name, patterns, l.names())
+	}
+	return rows, nil
+}
+
+// splitModel divides arguments into the files of a model and what follows.
+func splitModel(args []string) (paths, rest []string) {
+	paths = args[:1:1]
+	for _, a := range args[1:] {
+		if strings.HasSuffix(a, ".safetensors") {
+			if _, err := os.Stat(a); err == nil {
+				paths = append(paths, a)
+				continue
+			}
+		}
+		rest = append(rest, a)
+	}
+	return paths, rest
+}
+
+// snapshot returns the directory to which a directory of the hub's cache
+// (models--ORG--NAME) resolves through refs/main, and any other path as it is.
+func snapshot(path string) (string, error) {
+	if !strings.HasPrefix(filepath.Base(filepath.Clean(path)), "models--") {
+		return path, nil
+	}
+	ref := filepath.Join(path, "refs", "main")
+	b, err := os.ReadFile(ref)
+	if os.IsNotExist(err) {
+		return path, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	revision := strings.TrimSpace(string(b))
+	if !filepath.IsLocal(revision) || filepath.Base(revision) != revision {
+		return "", fmt.Errorf("%s: %q is not the name of a snapshot", ref, revision)
+	}
+	return filepath.Join(path, "snapshots", revision), nil
+}

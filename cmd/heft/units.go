@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// appendSize appends a number of bytes in a binary unit, to three or four
+// digits: "112 MiB", "14.96 GiB". Up to MiB, whole numbers stay whole.
+func appendSize(dst []byte, n int64) []byte {
+	if n < 1<<10 {
+		return append(strconv.AppendInt(dst, n, 10), " B"...)
+	}
+	const units = "BKMGTPE"
+	v, unit := float64(n), 0
+	for v >= 1023.5 { // it would be rounded to 1024
+		v /= 1 << 10
+		unit++
+	}
+	decimals := 2
+	if v >= 99.995 || units[unit] != 'G' && unit < 3 && v == math.Trunc(v) {
+		decimals = 0
+	}
+	dst = strconv.AppendFloat(dst, v, 'f', decimals, 64)
+	return append(dst, ' ', units[unit], 'i', 'B')
+}
+
+// appendCount appends a number of parameters in a decimal unit, to three
+// digits: "8.03B". Below a thousand it is exact.
+func appendCount(dst []byte, n int64) []byte {
+	if n < 1000 {
+		return strconv.AppendInt(dst, n, 10)
+	}
+	const units = " KMBT"
+	v, unit := float64(n), 0
+	for v >= 999.5 && unit < len(units)-1 {
+		v /= 1000
+		unit++
+	}
+	decimals := 2
+	switch {
+	case v >= 99.95:
+		decimals = 0
+	case v >= 9.995:
+		decimals = 1
+	}
+	return append(strconv.AppendFloat(dst, v, 'f', decimals, 64), units[unit])
+}
+
+// appendPercent appends part as a percentage of whole. Only the whole is 100%;
+// of nothing, any part is.
+func appendPercent(dst []byte, part, whole int64, decimals int) []byte {
+	p := 100.0
+	if part < whole {
+		p = float64(part) / float64(whole) * 100
+		step := math.Pow10(-decimals)
+		p = min(p, 100-step)
+	}
+	return append(strconv.AppendFloat(dst, p, 'f', decimals, 64), '%')
+}
+
+// parseSize reads a number of bytes as flags take it: 4096, 64M, 1.5G, 2KiB.
+// Units are powers of two.
+func parseSize(s string) (int64, error) {
+	number := strings.TrimRight(s, "BKMGTPEIbkmgtpei ")
+	unit := strings.ToUpper(strings.TrimSpace(s[len(number):]))
+	unit = strings.TrimSuffix(strings.TrimSuffix(unit, "B"), "I")
+	shift := 10 * strings.Index("BKMGTPE", unit)
+	if unit == "" {
+		shift = 0
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil || len(unit) > 1 || shift < 0 || strings.Trim(number, "0123456789.") != "" {
+		return 0, fmt.Errorf("%q is not a size such as 4096, 64M or 1.5G", s)
+	}
+	if v = math.Ldexp(v, shift); v >= 1<<63 {
+		return 0, fmt.Errorf("%q is more than a file can hold", s)
+	}
+	return int64(v), nil
+}
+
+// A sizeFlag is a flag that takes a number of bytes.
+type sizeFlag int64
+
+func (f *sizeFlag) Set(s string) error {
+	n, err := parseSize(s)
+	*f = sizeFlag(n)
+	return err
+}
+
+func (f *sizeFlag) String() string { return string(appendSize(nil, int64(*f))) }
+func (f *sizeFlag) Type() string   { return "size" }
