@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"iter"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,7 +60,14 @@ func open(args []string) (*listing, []string, error) {
 	}
 	l.metadata = l.model.Metadata()
 	for path, h := range l.model.Files() {
-		l.add(path, h)
+		l.addFile(path, h)
+	}
+	file := 0
+	for path, e := range l.model.Entries() { // file by file
+		for l.files[file].path != path {
+			file++
+		}
+		l.addTensor(file, e)
 	}
 	return l, rest, nil
 }
@@ -71,23 +79,24 @@ func (l *listing) close() {
 	}
 }
 
-// add adds a file.
-func (l *listing) add(path string, h *format.Header) {
-	f := fileRow{path: path, size: h.DataOffset, header: h}
-	for _, e := range h.Tensors {
-		r := row{Entry: e, file: len(l.files)}
-		if bits := int64(e.DType.Bits()); bits > 0 {
-			r.params = e.Size() / bits * 8
-			if bits < 8 || e.Size()%bits != 0 {
-				r.params = e.Size() * 8 / bits
-			}
-		}
-		f.size = max(f.size, e.End)
-		l.size += e.Size()
-		l.params += r.params
-		l.tensors = append(l.tensors, r)
+func (l *listing) addFile(path string, h *format.Header) {
+	size := h.DataOffset
+	for i := range h.Tensors {
+		size = max(size, h.Tensors[i].End)
 	}
-	l.files = append(l.files, f)
+	l.files = append(l.files, fileRow{path, size, h})
+}
+
+func (l *listing) addTensor(file int, e format.Entry) {
+	r := row{Entry: e, file: file}
+	if e.DType.Valid() {
+		hi, lo := bits.Mul64(uint64(e.Size()), 8)
+		n, _ := bits.Div64(hi, lo, uint64(e.DType.Bits()))
+		r.params = int64(n)
+	}
+	l.size += e.Size()
+	l.params += r.params
+	l.tensors = append(l.tensors, r)
 }
 
 // names yields the names of all tensors.

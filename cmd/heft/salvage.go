@@ -41,7 +41,7 @@ func filesOf(path string) []string {
 		var files []string
 		entries, _ := os.ReadDir(path)
 		for _, e := range entries {
-			if strings.HasSuffix(e.Name(), ".safetensors") {
+			if strings.HasSuffix(e.Name(), ".safetensors") && !strings.HasPrefix(e.Name(), ".") {
 				files = append(files, filepath.Join(path, e.Name()))
 			}
 		}
@@ -71,8 +71,10 @@ func (l *listing) addBroken(path string, r io.ReaderAt, size int64) {
 	if err != nil {
 		h = guess(r, size)
 	}
-	l.add(path, h)
-	l.files[len(l.files)-1].size = size
+	l.files = append(l.files, fileRow{path, size, h})
+	for _, e := range h.Tensors {
+		l.addTensor(len(l.files)-1, e)
+	}
 	if l.metadata == nil {
 		l.metadata = h.Metadata
 	}

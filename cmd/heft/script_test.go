@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"heft/tensor"
 )
 
+var update = flag.Bool("update", false, "write what the command writes into the scripts, where they compare")
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"heft": main})
 }
@@ -23,24 +26,31 @@ func TestMain(m *testing.M) {
 // script in testdata/script.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir:             "testdata/script",
+		UpdateScripts:   *update,
+		ContinueOnError: true,
 		Setup: func(e *testscript.Env) error {
 			for _, name := range []string{"LC_ALL", "LC_CTYPE", "NO_COLOR", "COLUMNS"} {
 				e.Setenv(name, "")
 			}
 			e.Setenv("LANG", "C.UTF-8")
 			e.Setenv("TERM", "xterm")
-			return nil
+			e.Setenv("ESC", "\x1b")
+			e.Setenv("BELL", "\a")
+			specs, err := filepath.Abs("testdata/spec")
+			e.Setenv("SPEC", specs)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"mkmodel": mkmodel,
-			"status":  status0,
+			"status":  exits,
+			"like":    like,
 		},
 	})
 }
 
-// status0 runs heft and checks its exit status: status N heft ARG...
-func status0(ts *testscript.TestScript, neg bool, args []string) {
+// exits runs a command and checks its exit status: status N COMMAND ARG...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
 	want := args[0]
 	err := ts.Exec(args[1], args[2:]...)
 	got := "0"
@@ -49,6 +59,21 @@ func status0(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if (got == want) == neg {
 		ts.Fatalf("exit status %s, want %s", got, want)
+	}
+}
+
+// like FILE compares what the last command wrote to standard output with a file,
+// in which a line that ends in ... stands for all lines that begin so.
+func like(ts *testscript.TestScript, neg bool, args []string) {
+	got := strings.SplitAfter(ts.ReadFile("stdout"), "\n")
+	want := strings.SplitAfter(ts.ReadFile(args[0]), "\n")
+	same := len(got) == len(want)
+	for i := 0; same && i < len(got); i++ {
+		begin, ok := strings.CutSuffix(want[i], "...\n")
+		same = got[i] == want[i] || ok && strings.HasPrefix(got[i], begin)
+	}
+	if same == neg {
+		ts.Fatalf("stdout is not like %s:\n%s", args[0], strings.Join(got, ""))
 	}
 }
 

@@ -15,12 +15,17 @@ import (
 func (l *listing) printSummary(c *cli, exact bool) {
 	t := newTable(c.screen, head{})
 	t.bare, t.exact = true, exact
-	t.text = appendText(t.text, l.name, t.ascii)
-	t.text = fmt.Appendf(t.text, ": %s, %s, ", plural(len(l.files), "file"), plural(len(l.tensors), "tensor"))
-	t.text = t.appendCount(t.text, l.params)
-	t.text = append(t.text, " parameters, "...)
-	t.text = t.appendSize(t.text, l.size)
-	t.end()
+	sums := fmt.Appendf(nil, ": %s, %s, ", plural(len(l.files), "file"), plural(len(l.tensors), "tensor"))
+	sums = append(t.appendCount(sums, l.params), " parameter"...)
+	if l.params != 1 {
+		sums = append(sums, 's')
+	}
+	sums = t.appendSize(append(sums, ", "...), l.size)
+	name := string(appendText(nil, l.name, t.ascii))
+	if t.screen.width > 0 {
+		name = middle(name, max(minWidth, t.screen.width-len(sums)), t.ascii)
+	}
+	t.plain(name + string(sums))
 	t.write(c.out)
 	c.out.WriteByte('\n')
 	if len(l.tensors) > 0 {
