@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
-	"unsafe"
 
 	"heft/tensor"
 )
@@ -26,13 +26,13 @@ func TestOf(t *testing.T) {
 }
 
 func TestOfAlignment(t *testing.T) {
-	align := map[int]uintptr{8: 1, 16: 2, 32: 4, 64: unsafe.Alignof(uint64(0))}
+	align := map[int]int{8: 1, 16: 2, 32: 4, 64: reflect.TypeFor[uint64]().Align()}
 	elements(t, func(t *testing.T, d tensor.DType, of, _ func(tensor.Tensor) ([]byte, int, int, error)) {
 		align := align[d.Bits()]
 		if d == tensor.C64 {
 			align = 4
 		}
-		for offset := range uintptr(9) {
+		for offset := range 9 {
 			w := mustNew(t, d, []int{1}, sequence(64)[offset:][:d.Bits()/8])
 			_, _, _, err := of(w)
 			if offset%align == 0 {

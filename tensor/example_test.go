@@ -71,7 +71,7 @@ func ExampleAppendFloat32() {
 
 func ExampleSpans() {
 	// Columns 1 and 2 of all rows.
-	spans, err := tensor.Spans(tensor.F32, []int{3, 8}, tensor.Range{0, 3}, tensor.Range{1, 3})
+	spans, err := tensor.Spans(tensor.F32, []int{3, 8}, tensor.Range{Lo: 0, Hi: 3}, tensor.Range{Lo: 1, Hi: 3})
 	if err != nil {
 		log.Fatal(err)
 	}

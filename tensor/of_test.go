@@ -74,13 +74,17 @@ func TestAppend(t *testing.T) {
 	})
 }
 
+var sink []uint8 // makes what is assigned to it escape
+
 func TestAppendGrowsOnce(t *testing.T) {
 	w := mustNew(t, tensor.U8, []int{5000}, sequence(5000))
+	// Once, that is, but for the race detector, with which growing a slice takes two.
+	once := testing.AllocsPerRun(10, func() { sink = slices.Grow([]uint8{}, w.Len()) })
 	dst := []uint8{7}
-	if allocs := testing.AllocsPerRun(10, func() { tensor.Append(dst, w) }); allocs != 1 {
+	if allocs := testing.AllocsPerRun(10, func() { tensor.Append(dst, w) }); allocs != once {
 		t.Errorf("Append allocates %v times", allocs)
 	}
-	if allocs := testing.AllocsPerRun(10, func() { tensor.AppendFloat32(nil, w) }); allocs != 1 {
+	if allocs := testing.AllocsPerRun(10, func() { tensor.AppendFloat32(nil, w) }); allocs != once {
 		t.Errorf("AppendFloat32 allocates %v times", allocs)
 	}
 	room := make([]uint8, 1, 5001)

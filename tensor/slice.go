@@ -7,7 +7,7 @@ import (
 )
 
 // Range selects the indices Lo to Hi-1 of a dimension. An index i alone is
-// Range{i, i + 1}; Lo == Hi selects nothing and is legal from 0 to the
+// Range{Lo: i, Hi: i + 1}; Lo == Hi selects nothing and is legal from 0 to the
 // dimension, both included.
 type Range struct{ Lo, Hi int }
 

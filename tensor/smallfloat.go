@@ -67,7 +67,7 @@ func (x Float8E5M2FNUZ) String() string { return format(x.Float32()) }
 
 func format(f float32) string { return strconv.FormatFloat(float64(f), 'g', -1, 32) }
 
-// A smallFloat says how the bits of a float of at most 16 bits are read. From
+// A smallFloat says how the bits of a float of at most eight bits are read. From
 // the top they are a sign (where there is a bit left for it), an exponent and a
 // mantissa. Exponent 0 is for subnormals, unless there is no mantissa.
 type smallFloat struct {
@@ -86,7 +86,7 @@ const (
 	negZero         // what would be negative zero: NaN
 )
 
-// smallFloats is the one table of small floats: everything else is derived from it.
+// smallFloats is the one table of them: everything else is derived from it.
 var smallFloats = [...]smallFloat{
 	F4:         {2, 1, 1, none},
 	F6E2M3:     {2, 3, 1, none},
@@ -96,7 +96,6 @@ var smallFloats = [...]smallFloat{
 	F8E8M0:     {8, 0, 127, allOnes},
 	F8E4M3FNUZ: {4, 3, 8, negZero},
 	F8E5M2FNUZ: {5, 2, 16, negZero},
-	F16:        {5, 10, 15, ieee},
 }
 
 // float32 returns the value of x. A NaN is quiet and has the sign of x.
@@ -129,32 +128,39 @@ func (f smallFloat) float32(x uint32) float32 {
 }
 
 // lookup has the values of all types of at most eight bits, by type and bits.
-var lookup = func() (t [F8E5M2FNUZ + 1][256]float32) {
+var lookup [F8E5M2FNUZ + 1][256]float32
+
+func init() {
 	for x := range 256 {
-		t[Bool][x] = float32(min(x, 1))
-		t[U8][x] = float32(x)
-		t[I8][x] = float32(int8(x))
+		lookup[Bool][x] = float32(min(x, 1))
+		lookup[U8][x] = float32(x)
+		lookup[I8][x] = float32(int8(x))
 	}
-	for d, f := range smallFloats[:len(t)] {
+	for d, f := range smallFloats {
 		if f != (smallFloat{}) {
 			for x := range 1 << DType(d).Bits() {
-				t[d][x] = f.float32(uint32(x))
+				lookup[d][x] = f.float32(uint32(x))
 			}
 		}
 	}
-	return t
-}()
+}
 
 // lookup16 returns the values of F16 by bits. Looking them up is twice as fast
-// as computing them, which takes a dozen instructions to get subnormals,
-// infinities and NaNs right; a model's weights touch a small part of the table.
+// as computing them, and weights, being of few magnitudes, use little of it.
 var lookup16 = sync.OnceValue(func() *[1 << 16]float32 {
 	t := new([1 << 16]float32)
 	for x := range uint32(len(t)) {
-		t[x] = smallFloats[F16].float32(x)
-		if x&0x7fff > 0x7c00 { // NaN: keep the payload, signalling or not
-			t[x] = math.Float32frombits(x>>15<<31 | 0x7f800000 | x&0x3ff<<13)
+		// With exponent and mantissa in the lowest bits of their places in a
+		// float32, all that is wrong is the bias of the exponent. Multiplying
+		// puts that right for subnormals too, but infinities and NaNs need
+		// exponents of all ones, and multiplying could change a NaN's payload.
+		bits := x & 0x7fff << 13
+		if x&0x7c00 == 0x7c00 {
+			bits |= 0x7f800000
+		} else {
+			bits = math.Float32bits(math.Float32frombits(bits) * 0x1p112)
 		}
+		t[x] = math.Float32frombits(x>>15<<31 | bits)
 	}
 	return t
 })
