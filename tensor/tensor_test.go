@@ -184,6 +184,7 @@ func TestRows(t *testing.T) {
 		{tensor.U8, []int{3, 2}, 3, 3, "", nil},
 		{tensor.U8, []int{3, 2}, 0, 0, "", nil},
 		{tensor.U16, []int{3}, 1, 2, "\x02\x03", nil},
+		{tensor.U8, []int{2, 1, 1, 1, 1}, 1, 2, "\x01", nil},
 		{tensor.F4, []int{3, 2}, 1, 2, "\x01", nil},
 		{tensor.F4, []int{4, 3}, 2, 4, "\x03\x04\x05", nil},
 		{tensor.F4, []int{4, 3}, 1, 1, "", nil},
