@@ -27,23 +27,28 @@ func (m *Model) work(ctx context.Context, n int, step stepFunc) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var cursor atomic.Int64
-	errs := make(chan error, workers)
+	worker := func() error {
+		for {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			i := int(cursor.Add(1)) - 1
+			if i >= n {
+				return nil
+			}
+			if err := step(ctx, i); err != nil {
+				return err
+			}
+		}
+	}
 	running := min(workers, n)
+	errs := make(chan error, running)
 	for range running {
 		m.lifetime.share()
 		go func() {
-			defer m.release()
-			for ctx.Err() == nil {
-				i := int(cursor.Add(1)) - 1
-				if i >= n {
-					break
-				}
-				if err := step(ctx, i); err != nil {
-					errs <- err
-					return
-				}
-			}
-			errs <- ctx.Err()
+			err := worker()
+			m.release()
+			errs <- err
 		}()
 	}
 	for range running {

@@ -1,0 +1,167 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	if emulated() {
+		failMmap(unix.ENODEV) // so that everything else is tested with the Read backend
+	}
+}
+
+// failMmap makes mapping files fail, and returns what undoes it.
+func failMmap(err error) (restore func()) {
+	old := mmap
+	mmap = func(int, int64, unsafe.Pointer, uintptr, int, int) (unsafe.Pointer, error) { return nil, err }
+	return func() { mmap = old }
+}
+
+func TestMmapFails(t *testing.T) {
+	path := write(t, t.TempDir(), "m.safetensors", encode(nil, tens{"a", 1000}))
+	for _, test := range []struct {
+		errno unix.Errno
+		falls bool
+		words string
+	}{
+		{unix.ENODEV, true, "cannot be mapped on this file system"},
+		{unix.EINVAL, true, "cannot be mapped on this file system"},
+		{unix.ENOMEM, false, "vm.max_map_count"},
+		{unix.EACCES, false, "permission denied"},
+	} {
+		t.Run(test.errno.Error(), func(t *testing.T) {
+			defer failMmap(test.errno)()
+			m, err := Open(path)
+			if test.falls {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, ok := m.store.(*heap); !ok {
+					t.Errorf("the store is a %T", m.store)
+				}
+				checkTensor(t, m, tens{"a", 1000})
+				m.Close()
+				m, err = Open(path, WithBackend(BackendMmap))
+			}
+			if err == nil {
+				m.Close()
+				t.Fatal("opens")
+			}
+			if !errors.Is(err, test.errno) {
+				t.Errorf("%v: does not match %v", err, test.errno)
+			}
+			checkPathError(t, err, "open", path, test.words)
+			if _, err := Open(path, WithMode(CopyOnWrite)); !errors.Is(err, test.errno) {
+				t.Errorf("CopyOnWrite: %v", err)
+			}
+		})
+	}
+}
+
+// sparse writes a file with one tensor of n zero bytes that takes no room on the disk.
+func sparse(t testing.TB, n int64) string {
+	header := fmt.Sprintf(`{"a":{"dtype":"U8","shape":[%d],"data_offsets":[0,%[1]d]}}`, n)
+	content := append([]byte{byte(len(header)), 0, 0, 0, 0, 0, 0, 0}, header...)
+	path := write(t, t.TempDir(), "m.safetensors", content)
+	if err := os.Truncate(path, int64(len(content))+n); err != nil {
+		t.Skip(err)
+	}
+	return path
+}
+
+func init() {
+	children["limit"] = func(path string) {
+		var used uint64
+		statm, _ := os.ReadFile("/proc/self/statm")
+		fmt.Sscan(string(statm), &used)
+		limit := used*uint64(pageSize) + 128<<20
+		l := unix.Rlimit{Cur: limit, Max: limit}
+		if err := unix.Setrlimit(unix.RLIMIT_AS, &l); err != nil {
+			panic(err)
+		}
+		_, err := Open(path)
+		fmt.Println(l.Cur, errors.Is(err, unix.ENOMEM), err)
+	}
+}
+
+func TestAddressSpaceLimit(t *testing.T) {
+	skipEmulated(t)
+	if strconv.IntSize == 32 {
+		t.Skip("with 32 bits Auto reads what does not fit")
+	}
+	path := sparse(t, 1<<30)
+	out, err := runChild(t, "limit", path)
+	limit, rest, _ := strings.Cut(out, " ")
+	if err != nil || !strings.HasPrefix(rest, "true open "+path) || !strings.Contains(rest, "RLIMIT_AS, ulimit -v) is "+limit) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// On 32 bits a file can be larger than the address space.
+func TestLargerThanAddressSpace(t *testing.T) {
+	if strconv.IntSize == 64 {
+		t.Skip("needs pointers of 32 bits")
+	}
+	skipEmulated(t)
+	path := sparse(t, 1<<30)
+	for _, n := range []int64{1<<31 - 1<<20, 3 << 30} { // too large for what is free; too large for an int
+		header := fmt.Sprintf(`{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[2,%d],"data_offsets":[8,%d]}}`, n/2, 8+n)
+		content := append([]byte{byte(len(header)), 0, 0, 0, 0, 0, 0, 0}, header...)
+		write(t, "", path, content)
+		if err := os.Truncate(path, int64(len(content))+8+n); err != nil {
+			t.Skip(err)
+		}
+		m := mustOpen(t, path)
+		if _, ok := m.store.(*heap); !ok {
+			t.Errorf("%d bytes: the store is a %T", n, m.store)
+		}
+		bytesOf(t, m, "a")
+		if n > 1<<31 {
+			if _, err := m.Tensor("b"); err == nil || !strings.Contains(err.Error(), `tensor "b"`) {
+				t.Errorf("%d bytes: %v", n, err)
+			}
+		}
+		if _, err := Open(path, WithBackend(BackendMmap)); !errors.Is(err, errCannotMap) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
+// Opening must neither wait for a writer nor wake a device.
+func TestOpenSpecialFiles(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo.safetensors")
+	if err := unix.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sub := filepath.Join(dir, "dir.safetensors")
+	os.Mkdir(sub, 0o755)
+	shards := filepath.Join(dir, "model")
+	os.Mkdir(shards, 0o755)
+	writeIndex(t, shards, "x.index.json", "a", "fifo.safetensors", "b", "dir.safetensors")
+	os.Symlink(fifo, filepath.Join(shards, "fifo.safetensors"))
+	os.Symlink(sub, filepath.Join(shards, "dir.safetensors"))
+	fifoIndex := filepath.Join(dir, "fifo.json")
+	os.Symlink(fifo, fifoIndex)
+	for _, test := range []struct{ path, at, words string }{
+		{fifo, fifo, "a pipe, not a regular file"},
+		{fifoIndex, fifoIndex, "a pipe, not a regular file"},
+		{"/dev/null", "/dev/null", "a device, not a regular file"},
+		{"/proc/self/status", "/proc/self/status", "header"},
+		{filepath.Join(shards, "x.index.json"), filepath.Join(shards, "dir.safetensors"), "a directory, not a regular file"},
+	} {
+		_, err := Open(test.path)
+		checkPathError(t, err, "open", test.at, test.words)
+	}
+	_, err := OpenFiles([]string{sub})
+	checkPathError(t, err, "open", sub, "a directory, not a regular file")
+}
