@@ -62,7 +62,11 @@ func Read(r io.ReaderAt, size int64) (*Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(b, text, size, nil)
+	h, departure := parse(b, text, size, nil)
+	if departure != nil {
+		return nil, departure
+	}
+	return h, nil
 }
 
 var firstReads = sync.Pool{New: func() any { return new([firstRead]byte) }}
@@ -117,15 +121,19 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 }
 
 // parse reads the JSON text of a header and checks it against the size of its
-// file. Departures from the format go to report, the one with precedence first;
-// parse goes on as long as report returns true and the text can be read. Where
-// report is nil parse stops at the first, and looks for no warnings.
-func parse(b []byte, text string, size int64, report func(*Error) bool) (*Header, error) {
+// file. Without report it stops at the first departure from the format, and
+// looks for no warnings. With report, departures go there, and parse goes on as
+// long as report returns true and the text can be read; it returns the
+// departure behind which it could not.
+func parse(b []byte, text string, size int64, report func(*Error) bool) (*Header, *Error) {
 	p := &parser{scanner: scanner{b: b, text: text, base: lengthSize, kind: ErrHeaderJSON}, report: report, arena: []int{}}
 	if !p.utf8() || !p.header() {
 		return nil, p.err
 	}
 	h := &Header{Metadata: p.metadata, Tensors: p.tensors, DataOffset: lengthSize + int64(len(b))}
+	if !p.spelling(h) {
+		return nil, nil
+	}
 	h.index()
 	if !p.layout(h.Tensors, uint64(size-h.DataOffset)) {
 		return nil, p.err

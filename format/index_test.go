@@ -68,9 +68,9 @@ func TestReadIndexErrors(t *testing.T) {
 		want string // in the message
 	}{
 		{``, format.ErrIndex, "text ends"},
-		{`[]`, format.ErrIndex, `'[' where "{" should stand`},
+		{`[]`, format.ErrIndex, `'[' where '{' should stand`},
 		{`{}`, format.ErrIndex, "no weight_map"},
-		{`{"weight_map": null}`, format.ErrIndex, `"{" should stand`},
+		{`{"weight_map": null}`, format.ErrIndex, `'{' should stand`},
 		{`{"weight_map": {"a": 1}}`, format.ErrIndex, `tensor "a"`},
 		{`{"weight_map": {}} x`, format.ErrIndex, "the end of the index"},
 		{`{"metadata": [], "weight_map": {}}`, format.ErrIndex, "metadata is not an object"},

@@ -61,7 +61,7 @@ func (s *scanner) punct(c byte) bool {
 		s.i++
 		return true
 	}
-	return s.expected(strconv.Quote(string(rune(c))))
+	return s.expected(strconv.QuoteRune(rune(c)))
 }
 
 // more reads the comma before another element of a list, or the byte that ends the list.
@@ -213,27 +213,33 @@ func (s *scanner) hex4() (rune, bool) {
 
 // uint reads an integer in [0, 2^64), behind white space. What follows it is the caller's to look at.
 func (s *scanner) uint() (uint64, bool) {
-	c := s.next()
-	if c < '0' || '9' < c {
+	s.next()
+	n, digits, ok := leadingUint(s.text[s.i:])
+	switch {
+	case digits == 0:
 		return 0, s.expected("an unsigned integer")
+	case digits > 1 && s.b[s.i] == '0':
+		return 0, s.fail(s.i, "integer with a leading zero")
+	case !ok:
+		return 0, s.fail(s.i, "integer of 2^64 or more")
 	}
-	start := s.i
-	var n uint64
-	for s.i < len(s.b) {
-		d := uint64(s.b[s.i] - '0')
-		if d > 9 {
-			break
-		}
-		if n > math.MaxUint64/10 || n*10 > math.MaxUint64-d {
-			return 0, s.fail(start, "integer of 2^64 or more")
+	s.i += digits
+	return n, true
+}
+
+// leadingUint returns the number whose decimal digits t begins with, and how
+// many these are. It is not ok if the number is 2^64 or more.
+func leadingUint(t string) (n uint64, digits int, ok bool) {
+	const safe = 19 // so many digits never overflow
+	for digits < len(t) && t[digits]-'0' <= 9 {
+		d := uint64(t[digits] - '0')
+		if digits >= safe && (digits > safe || n > math.MaxUint64/10 || n*10 > math.MaxUint64-d) {
+			return 0, digits, false
 		}
 		n = n*10 + d
-		s.i++
+		digits++
 	}
-	if c == '0' && s.i-start > 1 {
-		return 0, s.fail(start, "integer with a leading zero")
-	}
-	return n, true
+	return n, digits, true
 }
 
 // skip reads a value of any kind. Its containers nest at depth and deeper.

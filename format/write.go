@@ -1,0 +1,256 @@
+package format
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// NewHeader returns the header that the reference gives a file with the given
+// metadata and tensors: those of a higher DType first, within a type by name in
+// bytewise order, back to back from DataOffset on, which is a multiple of 8.
+// Begin and End of the tensors given are ignored; metadata may be nil. Both
+// stay the caller's, but shapes are kept.
+//
+// What makes no readable file is an [*Error]: a tensor called __metadata__, two
+// of one name, a negative dimension or text that is not UTF-8 ([ErrHeaderJSON],
+// [ErrHeaderUTF8]), a size that is no number of bytes or too large
+// ([ErrSubByte], [ErrOverflow]), more than 100 MB of header ([ErrHeaderTooLarge]).
+func NewHeader(metadata map[string]string, tensors []Entry) (*Header, error) {
+	h := &Header{Metadata: maps.Clone(metadata), Tensors: slices.Clone(tensors)}
+	slices.SortFunc(h.Tensors, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(b.DType, a.DType), strings.Compare(a.Name, b.Name))
+	})
+	var end int64
+	for i := range h.Tensors {
+		e := &h.Tensors[i]
+		size, err := entrySize(e)
+		if err == nil && size > math.MaxInt64-maxHeader-lengthSize-end {
+			err = faultf(ErrOverflow, "with %d bytes the file is larger than 2^63", size)
+		}
+		if err != nil {
+			return nil, &Error{Tensor: e.Name, Err: err}
+		}
+		e.Begin, e.End = end, end+size
+		end = e.End
+	}
+	if err := h.checkText(); err != nil {
+		return nil, err
+	}
+	text := h.appendJSON(nil)
+	if len(text) > maxHeader {
+		return nil, &Error{Err: faultf(ErrHeaderTooLarge, "header of %d bytes, of at most %d", len(text), maxHeader)}
+	}
+	h.DataOffset = lengthSize + int64(padded(len(text)))
+	for i := range h.Tensors {
+		h.Tensors[i].Begin += h.DataOffset
+		h.Tensors[i].End += h.DataOffset
+	}
+	h.index()
+	return h, nil
+}
+
+// entrySize returns how many bytes the type and the shape of an entry need.
+func entrySize(e *Entry) (int64, error) {
+	if !e.DType.Valid() {
+		return 0, faultf(ErrHeaderJSON, "unknown dtype %v", e.DType)
+	}
+	n := uint64(1)
+	for _, dim := range e.Shape {
+		if dim < 0 {
+			return 0, faultf(ErrHeaderJSON, "negative dimension %d", dim)
+		}
+		var hi uint64
+		if hi, n = bits.Mul64(n, uint64(dim)); hi != 0 {
+			return 0, flaw{kind: ErrOverflow}.describe(e)
+		}
+	}
+	hi, n := bits.Mul64(n, uint64(e.DType.Bits()))
+	switch {
+	case hi != 0:
+		return 0, flaw{kind: ErrOverflow}.describe(e)
+	case n%8 != 0:
+		return 0, flaw{kind: ErrSubByte}.describe(e)
+	}
+	return int64(n / 8), nil
+}
+
+// checkText refuses names and metadata with which the header could not be read back.
+func (h *Header) checkText() error {
+	names, duplicates := newNameTable(len(h.Tensors), func(i int) string { return h.Tensors[i].Name })
+	for i := range h.Tensors {
+		name := h.Tensors[i].Name
+		switch at, _ := names.find(name, func(i int) string { return h.Tensors[i].Name }); {
+		case name == metadataKey:
+			return &Error{Tensor: name, Err: faultf(ErrHeaderJSON, "the name is taken by the metadata")}
+		case !utf8.ValidString(name):
+			return &Error{Tensor: name, Err: faultf(ErrHeaderUTF8, "name is not UTF-8")}
+		case duplicates && at != i:
+			return &Error{Tensor: name, Err: faultf(ErrHeaderJSON, "two tensors have this name")}
+		}
+	}
+	for key, value := range h.Metadata {
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return &Error{Err: faultf(ErrHeaderUTF8, "metadata %q is not UTF-8", key)}
+		}
+	}
+	return nil
+}
+
+// padded rounds the length of JSON text up, so that the data begin at a multiple of 8.
+func padded(n int) int { return (n + 7) &^ 7 }
+
+// MarshalBinary returns the bytes of a file up to its data: the length, the JSON
+// text as the reference spells it, metadata keys sorted, and spaces up to
+// DataOffset. For a header from [NewHeader] that is what the reference writes.
+//
+// A header that was read keeps its DataOffset where the text fits; text that
+// was spelled shorter than the reference does is padded to a multiple of 8, and
+// the data move up.
+func (h *Header) MarshalBinary() ([]byte, error) {
+	b := h.appendJSON(make([]byte, lengthSize, h.DataOffset))
+	n := padded(len(b))
+	if int64(len(b)) <= h.DataOffset {
+		n = int(h.DataOffset)
+	}
+	for len(b) < n {
+		b = append(b, ' ')
+	}
+	if len(b) > lengthSize+maxHeader {
+		return nil, &Error{Err: faultf(ErrHeaderTooLarge, "header of %d bytes, of at most %d", len(b)-lengthSize, maxHeader)}
+	}
+	binary.LittleEndian.PutUint64(b, uint64(len(b)-lengthSize))
+	return b, nil
+}
+
+// appendJSON appends the JSON text, without padding.
+func (h *Header) appendJSON(b []byte) []byte {
+	separator := byte('{')
+	if h.Metadata != nil {
+		b = append(b, `{"`+metadataKey+`":`...)
+		inner := byte('{')
+		for _, key := range slices.Sorted(maps.Keys(h.Metadata)) {
+			b = appendString(append(b, inner), key)
+			b = appendString(append(b, ':'), h.Metadata[key])
+			inner = ','
+		}
+		if inner == '{' {
+			b = append(b, '{')
+		}
+		b = append(b, '}')
+		separator = ','
+	}
+	for i := range h.Tensors {
+		b = h.Tensors[i].appendJSON(append(b, separator), h.DataOffset)
+		separator = ','
+	}
+	if separator == '{' {
+		b = append(b, '{')
+	}
+	return append(b, '}')
+}
+
+func (e *Entry) appendJSON(b []byte, dataOffset int64) []byte {
+	b = appendString(b, e.Name)
+	b = append(b, `:{"dtype":"`...)
+	b = append(b, e.DType.String()...)
+	b = append(b, `","shape":[`...)
+	for i, dim := range e.Shape {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(dim), 10)
+	}
+	b = append(b, `],"data_offsets":[`...)
+	b = strconv.AppendInt(b, e.Begin-dataOffset, 10)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, e.End-dataOffset, 10)
+	return append(b, `]}`...)
+}
+
+// appendString appends a JSON string with no more escapes than JSON demands, as
+// the reference does. (encoding/json escapes <, >, & and two line separators, too.)
+func appendString(b []byte, s string) []byte {
+	const short = "btn\x00fr" // the escapes of 8 to 13; 11 has none
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c >= 8 && c <= 13 && c != 11:
+			b = append(b, '\\', short[c-8])
+		case c < ' ':
+			b = fmt.Appendf(b, `\u%04x`, c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}
+
+// copyBuffer is how many bytes Encode copies at a time.
+const copyBuffer = 1 << 20
+
+// Encode writes a file: the header, then the data of each tensor in h's order.
+// open is called for one tensor at a time and yields exactly its bytes; it is
+// closed after use if it is an [io.Closer]. Encode takes one buffer of memory.
+//
+// Data of another length than h says is [ErrSize], as an [*Error] that names the
+// tensor; by then part of the file has been written. Errors of open, of its
+// readers and of w come as they are, with the tensor's name before them.
+func Encode(w io.Writer, h *Header, open func(name string) (io.Reader, error)) error {
+	head, err := h.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(head); err != nil {
+		return err
+	}
+	buf := make([]byte, copyBuffer)
+	for i := range h.Tensors {
+		e := &h.Tensors[i]
+		if err := encodeTensor(w, e, open, buf); err != nil {
+			return &Error{Offset: e.Begin, Tensor: e.Name, Err: err}
+		}
+	}
+	return nil
+}
+
+func encodeTensor(w io.Writer, e *Entry, open func(name string) (io.Reader, error), buf []byte) (err error) {
+	r, err := open(e.Name)
+	if err != nil {
+		return err
+	}
+	if c, ok := r.(io.Closer); ok {
+		defer func() { err = cmp.Or(err, c.Close()) }()
+	}
+	for left := e.Size(); left > 0; {
+		n, err := io.ReadFull(r, buf[:min(left, copyBuffer)])
+		if _, werr := w.Write(buf[:n]); werr != nil {
+			return werr
+		}
+		left -= int64(n)
+		switch {
+		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+			return faultf(ErrSize, "%d bytes of data, but %v %v needs %d", e.Size()-left, e.DType, dims(e.Shape), e.Size())
+		case err != nil:
+			return err
+		}
+	}
+	switch n, err := io.ReadFull(r, buf[:1]); {
+	case n > 0:
+		return faultf(ErrSize, "more data than the %d bytes that %v %v needs", e.Size(), e.DType, dims(e.Shape))
+	case err != io.EOF:
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package format_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"heft/format"
+	"heft/tensor"
+)
+
+type written struct {
+	Name     string
+	Metadata map[string]string
+	Tensors  []struct {
+		Name, DType string
+		Shape       []json.Number
+		Data        string
+	}
+	File string
+}
+
+// TestEncodeAsReference writes what the reference was given and compares the files byte for byte.
+func TestEncodeAsReference(t *testing.T) {
+	for _, line := range vectors(t, "writer.jsonl") {
+		var v written
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(v.Name, func(t *testing.T) {
+			var entries []format.Entry
+			data := map[string][]byte{}
+			for _, x := range v.Tensors {
+				d, err := tensor.ParseDType(x.DType)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if hugeDimension(x.Shape) {
+					return // on 32-bit machines
+				}
+				entries = append(entries, format.Entry{Name: x.Name, DType: d, Shape: ints(x.Shape)})
+				data[x.Name], err = hex.DecodeString(x.Data)
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			h, err := format.NewHeader(v.Metadata, entries)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var file bytes.Buffer
+			if err := format.Encode(&file, h, opener(data)); err != nil {
+				t.Fatal(err)
+			}
+			if got := hex.EncodeToString(file.Bytes()); got != v.File {
+				t.Errorf("got  %s\nwant %s", got, v.File)
+			}
+			back, err := read(file.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(h, back, headers); diff != "" {
+				t.Errorf("read back (-written +read):\n%s", diff)
+			}
+		})
+	}
+}
+
+// headers compares headers by what they say.
+var headers = cmp.Transformer("fields", func(h *format.Header) any {
+	return struct {
+		M map[string]string
+		T []format.Entry
+		O int64
+	}{h.Metadata, h.Tensors, h.DataOffset}
+})
+
+func opener(data map[string][]byte) func(string) (io.Reader, error) {
+	return func(name string) (io.Reader, error) { return bytes.NewReader(data[name]), nil }
+}
+
+func TestNewHeaderEmptyMetadata(t *testing.T) {
+	for _, c := range []struct {
+		metadata map[string]string
+		want     string
+	}{
+		{nil, "{}      "},
+		{map[string]string{}, `{"__metadata__":{}}     `},
+		{map[string]string{"b": "2", "a": "1", "c": "3"}, `{"__metadata__":{"a":"1","b":"2","c":"3"}}      `},
+	} {
+		h, err := format.NewHeader(c.metadata, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := h.MarshalBinary()
+		if err != nil || string(b[8:]) != c.want || int64(len(b)) != h.DataOffset || b[0] != byte(len(c.want)) {
+			t.Errorf("%v: %q, %v, want %q", c.metadata, b, err, c.want)
+		}
+		back, err := read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(h, back, headers); diff != "" {
+			t.Errorf("read back (-written +read):\n%s", diff)
+		}
+	}
+}
+
+func TestNewHeaderErrors(t *testing.T) {
+	u8 := func(name string, shape ...int) format.Entry {
+		return format.Entry{Name: name, DType: tensor.U8, Shape: shape}
+	}
+	for _, c := range []struct {
+		name     string
+		metadata map[string]string
+		tensors  []format.Entry
+		kind     error
+		want     string
+	}{
+		{"metadata's name", nil, []format.Entry{u8("__metadata__", 1)}, format.ErrHeaderJSON, `tensor "__metadata__": the name is taken`},
+		{"two of a name", nil, []format.Entry{u8("a", 1), {Name: "a", DType: tensor.F32}}, format.ErrHeaderJSON, `tensor "a": two tensors`},
+		{"no type", nil, []format.Entry{{Name: "a"}}, format.ErrHeaderJSON, `tensor "a": unknown dtype`},
+		{"name not UTF-8", nil, []format.Entry{u8("\xff", 1)}, format.ErrHeaderUTF8, `tensor "\xff"`},
+		{"metadata key not UTF-8", map[string]string{"\xff": ""}, nil, format.ErrHeaderUTF8, "metadata"},
+		{"metadata value not UTF-8", map[string]string{"k": "\xff"}, nil, format.ErrHeaderUTF8, `metadata "k"`},
+		{"negative dimension", nil, []format.Entry{u8("a", -1)}, format.ErrHeaderJSON, "negative dimension -1"},
+		{"inside a byte", nil, []format.Entry{{Name: "a", DType: tensor.F4, Shape: []int{3}}}, format.ErrSubByte, "F4 [3]"},
+		{"overflow", nil, []format.Entry{u8("a", math.MaxInt, math.MaxInt, 4, 4)}, format.ErrOverflow, "U8"},
+		{"overflow in sum", nil, []format.Entry{u8("a", 1<<30, 1<<30), u8("b", 1<<30, 1<<30), u8("c", 1<<30, 1<<30), u8("d", 1<<30, 1<<30), u8("e", 1<<30, 1<<30), u8("f", 1<<30, 1<<30), u8("g", 1<<30, 1<<30), u8("h", 1<<30, 1<<30)}, format.ErrOverflow, `tensor "h"`},
+		{"too large", map[string]string{"k": strings.Repeat(" ", 100_000_000)}, nil, format.ErrHeaderTooLarge, "100000025 bytes"},
+	} {
+		h, err := format.NewHeader(c.metadata, c.tensors)
+		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, %v; want %v with %q", c.name, h, err, c.kind, c.want)
+		}
+	}
+}
+
+// TestMarshalKeepsDataOffset reads headers in spellings of their own and writes them back.
+func TestMarshalKeepsDataOffset(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       int // DataOffset after writing
+	}{
+		{"canonical", `{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}   `, 64},
+		{"unpadded", `{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 61},
+		{"aligned to 256", `{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}` + strings.Repeat(" ", 195), 256},
+		{"positional is shorter", `{"a":["U8",[0],[0,0]]}`, 64},
+		{"white space before", `  {"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}} `, 64},
+	} {
+		h, err := read(file(c.text, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := h.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := read(b)
+		if err != nil || len(b) != c.want || back.DataOffset != int64(c.want) || len(back.Tensors) != 1 {
+			t.Errorf("%s: %d bytes, %+v, %v, want %d", c.name, len(b), back, err, c.want)
+		}
+	}
+}
+
+func TestEncodeErrors(t *testing.T) {
+	h, err := format.NewHeader(nil, []format.Entry{{Name: "a", DType: tensor.F32, Shape: []int{2}}, {Name: "b", DType: tensor.U8, Shape: []int{0}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	eight := func() io.Reader { return strings.NewReader("12345678") }
+	none := func() io.Reader { return strings.NewReader("") }
+	for _, c := range []struct {
+		name string
+		a, b func() io.Reader
+		kind error
+		want string
+	}{
+		{"right", eight, none, nil, ""},
+		{"right, a byte at a time", func() io.Reader { return iotest.OneByteReader(eight()) }, none, nil, ""},
+		{"right, EOF with the data", func() io.Reader { return iotest.DataErrReader(eight()) }, none, nil, ""},
+		{"short", func() io.Reader { return strings.NewReader("1234567") }, none, format.ErrSize, `tensor "a": 7 bytes of data, but F32 [2] needs 8`},
+		{"empty", none, none, format.ErrSize, `tensor "a": 0 bytes`},
+		{"long", func() io.Reader { return strings.NewReader("123456789") }, none, format.ErrSize, `tensor "a": more data than the 8 bytes`},
+		{"not empty", eight, eight, format.ErrSize, `tensor "b": more data`},
+		{"reader fails", func() io.Reader { return iotest.ErrReader(broken) }, none, broken, `tensor "a": broken`},
+		{"reader fails at the end", eight, func() io.Reader { return iotest.ErrReader(broken) }, broken, `tensor "b": broken`},
+	} {
+		var out bytes.Buffer
+		err := format.Encode(&out, h, func(name string) (io.Reader, error) {
+			if name == "a" {
+				return c.a(), nil
+			}
+			return c.b(), nil
+		})
+		if c.kind == nil {
+			if err != nil || !strings.HasSuffix(out.String(), "12345678") || int64(out.Len()) != h.DataOffset+8 {
+				t.Errorf("%s: %q, %v", c.name, out.String(), err)
+			}
+			continue
+		}
+		var e *format.Error
+		if !errors.Is(err, c.kind) || !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %v with %q", c.name, err, c.kind, c.want)
+		}
+	}
+	if err := format.Encode(io.Discard, h, func(string) (io.Reader, error) { return nil, broken }); !errors.Is(err, broken) {
+		t.Errorf("open fails: %v", err)
+	}
+}
+
+// closing counts how often it is closed.
+type closing struct {
+	io.Reader
+	closed *int
+	err    error
+}
+
+func (c closing) Close() error { *c.closed++; return c.err }
+
+func TestEncodeCloses(t *testing.T) {
+	h, err := format.NewHeader(nil, []format.Entry{{Name: "a", DType: tensor.U8, Shape: []int{2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	for data, want := range map[string]error{"12": broken, "1": format.ErrSize} {
+		closed := 0
+		err := format.Encode(io.Discard, h, func(string) (io.Reader, error) {
+			return closing{strings.NewReader(data), &closed, broken}, nil
+		})
+		if closed != 1 || !errors.Is(err, want) {
+			t.Errorf("%q: closed %d times, %v, want %v", data, closed, err, want)
+		}
+	}
+}
