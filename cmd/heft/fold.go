@@ -39,10 +39,14 @@ func plant(rows []row) *node {
 		segment string
 	}
 	root := &node{}
-	nodes := map[edge]*node{}
+	nodes := make(map[edge]*node, 2*len(rows))
 	for i := range rows {
-		n := root
-		for _, s := range strings.SplitN(rows[i].Name, ".", maxDepth) {
+		n, rest, more := root, rows[i].Name, true
+		for depth := 0; more; depth++ {
+			s := rest
+			if more = false; depth < maxDepth {
+				s, rest, more = strings.Cut(rest, ".")
+			}
 			kid := nodes[edge{n, s}]
 			if kid == nil {
 				kid = &node{segment: s}

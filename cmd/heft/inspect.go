@@ -112,6 +112,7 @@ func (v *inspect) print(c *cli, l *listing, rows []row, selected int, cols []*co
 	t := newTable(c.screen, heads...)
 	t.bare = v.noHeader
 	t.exact = v.bytes
+	t.reserve(len(rows))
 	for i := range rows {
 		for _, col := range cols {
 			col.cell(t, l, &rows[i])

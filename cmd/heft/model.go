@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"heft/format"
@@ -62,6 +63,7 @@ func open(args []string) (*listing, []string, error) {
 	for path, h := range l.model.Files() {
 		l.addFile(path, h)
 	}
+	l.tensors = slices.Grow(l.tensors, l.listed())
 	file := 0
 	for path, e := range l.model.Entries() { // file by file
 		for l.files[file].path != path {
@@ -85,6 +87,14 @@ func (l *listing) addFile(path string, h *format.Header) {
 		size = max(size, h.Tensors[i].End)
 	}
 	l.files = append(l.files, fileRow{path, size, h})
+}
+
+// listed returns how many tensors the headers list.
+func (l *listing) listed() (n int) {
+	for _, f := range l.files {
+		n += len(f.header.Tensors)
+	}
+	return n
 }
 
 func (l *listing) addTensor(file int, e format.Entry) {
@@ -117,10 +127,10 @@ func (l *listing) pick(s *selection, patterns []string) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []row
-	for _, r := range l.tensors {
-		if selected(r.Name, r.DType, r.Size()) {
-			rows = append(rows, r)
+	rows := make([]row, 0, len(l.tensors))
+	for i := range l.tensors {
+		if r := &l.tensors[i]; selected(r.Name, r.DType, r.Size()) {
+			rows = append(rows, *r)
 		}
 	}
 	if len(rows) == 0 && (len(l.tensors) > 0 || len(patterns) > 0) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -37,6 +38,13 @@ type cell struct{ end, width int } // end of the text in table.text; columns
 
 func newTable(s screen, heads ...head) *table {
 	return &table{screen: s, heads: heads}
+}
+
+// reserve makes room for that many rows at once.
+func (t *table) reserve(rows int) {
+	const usual = 64 // bytes of text in a row
+	t.text = slices.Grow(t.text, rows*usual)
+	t.cells = slices.Grow(t.cells, rows*len(t.heads))
 }
 
 // end ends the cell whose text was appended to t.text.

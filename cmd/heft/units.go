@@ -64,15 +64,17 @@ func appendPercent(dst []byte, part, whole int64, decimals int) []byte {
 // parseSize reads a number of bytes as flags take it: 4096, 64M, 1.5G, 2KiB.
 // Units are powers of two.
 func parseSize(s string) (int64, error) {
-	number := strings.TrimRight(s, "BKMGTPEIbkmgtpei ")
-	unit := strings.ToUpper(strings.TrimSpace(s[len(number):]))
-	unit = strings.TrimSuffix(strings.TrimSuffix(unit, "B"), "I")
-	shift := 10 * strings.Index("BKMGTPE", unit)
-	if unit == "" {
-		shift = 0
+	number := strings.TrimRight(s, "BKMGTPEIbkmgtpei")
+	unit := strings.ToUpper(s[len(number):])
+	if unit != "B" {
+		unit = strings.TrimSuffix(strings.TrimSuffix(unit, "B"), "I")
 	}
-	v, err := strconv.ParseFloat(number, 64)
-	if err != nil || len(unit) > 1 || shift < 0 || strings.Trim(number, "0123456789.") != "" {
+	shift := 10 * strings.Index("BKMGTPE", unit) // "" is found at B
+	if unit == "" && len(number) < len(s) {
+		shift = -1
+	}
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil || len(unit) > 1 || shift < 0 || strings.Trim(number, "0123456789. ") != "" {
 		return 0, fmt.Errorf("%q is not a size such as 4096, 64M or 1.5G", s)
 	}
 	if v = math.Ldexp(v, shift); v >= 1<<63 {
