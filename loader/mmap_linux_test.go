@@ -95,44 +95,17 @@ func init() {
 
 func TestAddressSpaceLimit(t *testing.T) {
 	skipEmulated(t)
-	if strconv.IntSize == 32 {
-		t.Skip("with 32 bits Auto reads what does not fit")
-	}
 	path := sparse(t, 1<<30)
 	out, err := runChild(t, "limit", path)
+	if strconv.IntSize == 32 { // there Auto reads what does not fit
+		if err != nil || !strings.Contains(out, "false <nil>") {
+			t.Errorf("%v: %s", err, out)
+		}
+		return
+	}
 	limit, rest, _ := strings.Cut(out, " ")
 	if err != nil || !strings.HasPrefix(rest, "true open "+path) || !strings.Contains(rest, "RLIMIT_AS, ulimit -v) is "+limit) {
 		t.Errorf("%v: %s", err, out)
-	}
-}
-
-// On 32 bits a file can be larger than the address space.
-func TestLargerThanAddressSpace(t *testing.T) {
-	if strconv.IntSize == 64 {
-		t.Skip("needs pointers of 32 bits")
-	}
-	skipEmulated(t)
-	path := sparse(t, 1<<30)
-	for _, n := range []int64{1<<31 - 1<<20, 3 << 30} { // too large for what is free; too large for an int
-		header := fmt.Sprintf(`{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[2,%d],"data_offsets":[8,%d]}}`, n/2, 8+n)
-		content := append([]byte{byte(len(header)), 0, 0, 0, 0, 0, 0, 0}, header...)
-		write(t, "", path, content)
-		if err := os.Truncate(path, int64(len(content))+8+n); err != nil {
-			t.Skip(err)
-		}
-		m := mustOpen(t, path)
-		if _, ok := m.store.(*heap); !ok {
-			t.Errorf("%d bytes: the store is a %T", n, m.store)
-		}
-		bytesOf(t, m, "a")
-		if n > 1<<31 {
-			if _, err := m.Tensor("b"); err == nil || !strings.Contains(err.Error(), `tensor "b"`) {
-				t.Errorf("%d bytes: %v", n, err)
-			}
-		}
-		if _, err := Open(path, WithBackend(BackendMmap)); !errors.Is(err, errCannotMap) {
-			t.Errorf("%d bytes: %v", n, err)
-		}
 	}
 }
 
