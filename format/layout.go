@@ -100,19 +100,20 @@ func (p *parser) dimensions(tensors []Entry) bool {
 
 // position returns where in the file the name of a tensor stands; the last time, if it does several times.
 func (p *parser) position(name string) int64 {
-	if p.keys == nil {
-		p.keys = map[string]int{}
-		s := p.scanner
-		s.i = 0
-		more, ok := s.begins('{', '}')
-		for more && ok {
-			s.next()
-			at := s.i
-			key, _ := s.key()
-			p.keys[key] = at
-			s.skip(2)
-			more, ok = s.more('}')
-		}
+	if p.keys != nil {
+		return p.base + int64(p.keys[name])
 	}
-	return p.base + int64(p.keys[name])
+	s, last := p.scanner, 0
+	s.i = 0
+	more, ok := s.begins('{', '}')
+	for more && ok {
+		s.next()
+		at := s.i
+		if key, _ := s.key(); key == name {
+			last = at
+		}
+		s.skip(2)
+		more, ok = s.more('}')
+	}
+	return p.base + int64(last)
 }

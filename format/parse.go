@@ -31,7 +31,7 @@ type parser struct {
 	overflow   bool   // which is 2^64 or more
 	wide       bool   // one of its dimensions does not fit an int
 
-	keys map[string]int // positions of the names in the text: see position
+	keys map[string]int // with report: where in the text each name stands
 }
 
 // flaw is what is wrong with the size of a tensor.
@@ -93,7 +93,7 @@ func (p *parser) readMetadata() bool {
 	if p.next() == 'n' {
 		return p.word("null") && p.warn(p.i, "", "%s is null", metadataKey)
 	}
-	p.metadata = map[string]string{}
+	p.metadata = make(map[string]string, p.members())
 	more, ok := p.begins('{', '}')
 	for more && ok {
 		start := p.i
@@ -112,6 +112,22 @@ func (p *parser) readMetadata() bool {
 		more, ok = p.more('}')
 	}
 	return ok
+}
+
+// members counts the members of the object at the position, so that a map of
+// them need not grow: growing takes several times the memory of many short ones.
+func (p *parser) members() (n int) {
+	s := p.scanner
+	more, ok := s.begins('{', '}')
+	for more && ok {
+		n++
+		if _, ok = s.key(); ok && s.skip(2) {
+			more, ok = s.more('}')
+		} else {
+			break
+		}
+	}
+	return n
 }
 
 // tensor reads the value of a tensor's entry.

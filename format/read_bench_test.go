@@ -24,10 +24,10 @@ func (h headerOnly) ReadAt(b []byte, off int64) (int, error) {
 func expertFile(n int) (header headerOnly, size int64, name string) {
 	var text strings.Builder
 	text.WriteString(`{"__metadata__":{"format":"pt"}`)
-	const each = 7168 * 2048
+	const each int64 = 7168 * 2048
 	for i := range n {
 		name = fmt.Sprintf("model.layers.%d.mlp.experts.%d.down_proj.weight", i/256, i%256)
-		fmt.Fprintf(&text, `,"%s":{"dtype":"F8_E4M3","shape":[7168,2048],"data_offsets":[%d,%d]}`, name, i*each, (i+1)*each)
+		fmt.Fprintf(&text, `,"%s":{"dtype":"F8_E4M3","shape":[7168,2048],"data_offsets":[%d,%d]}`, name, int64(i)*each, int64(i+1)*each)
 	}
 	text.WriteString("}")
 	for text.Len()%8 != 0 {
