@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -56,7 +57,7 @@ func (v *check) run(c *cli, args []string) error {
 			Findings []finding `json:"findings"`
 		}{schema, all.errors, all.warnings, all.list})
 		all.trouble = errors.Join(all.trouble, err)
-	} else if !c.quiet && all.trouble == nil {
+	} else if !c.quiet {
 		fmt.Fprintf(c.out, "%s, %s\n", plural(all.errors, "error"), plural(all.warnings, "warning"))
 	}
 	switch {
@@ -81,73 +82,156 @@ func (f *findings) add(path string, e *format.Error) {
 		f.list = append(f.list, finding{path, e.Tensor, e.Offset, e.Warning, e.Err.Error()})
 		return
 	}
-	line := appendText(nil, path, f.c.screen.ascii)
-	line = fmt.Appendf(line, ": %s: ", kind)
-	line = appendEscaped(line, e.Error(), f.c.screen.ascii, "")
+	ascii := f.c.screen.ascii
+	line := append(appendText(nil, path, ascii), ": "+kind+": "...)
+	line = appendEscaped(line, e.Error(), ascii, "")
+	if at := e.Offset - headerStart; at > 0 && !errors.Is(e, format.ErrCoverage) && !strings.HasSuffix(path, ".json") {
+		line = fmt.Appendf(line, " (header byte %d)", at)
+	}
 	f.c.out.Write(append(line, '\n'))
 }
 
-// checkModel looks at a file, or at all files and indexes of a directory. The
-// error is one of reading, not of what was read.
+const (
+	headerStart = 8 // of the header in a file: the length stands before it
+	indexSuffix = ".safetensors.index.json"
+)
+
+// checkModel looks at a file, at an index with its shards, or at all of both in
+// a directory. The error is one of reading, not of what was read.
 func (f *findings) checkModel(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return err
-	case !info.IsDir():
-		return f.checkFile(path)
+	case info.IsDir():
+		return f.checkDir(path)
+	case strings.HasSuffix(path, ".json"):
+		return f.checkFiles(nil, []string{path})
 	}
-	entries, err := os.ReadDir(path)
+	return f.checkFiles([]string{path}, nil)
+}
+
+func (f *findings) checkDir(dir string) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	var errs error
-	found := false
+	var files, indexes []string
 	for _, e := range entries {
-		name := e.Name()
-		if !strings.HasPrefix(name, ".") && (strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, indexSuffix)) {
-			found = true
-			errs = errors.Join(errs, f.checkFile(filepath.Join(path, name)))
+		switch name := e.Name(); {
+		case strings.HasPrefix(name, "."):
+		case strings.HasSuffix(name, ".safetensors"):
+			files = append(files, filepath.Join(dir, name))
+		case strings.HasSuffix(name, indexSuffix):
+			indexes = append(indexes, filepath.Join(dir, name))
 		}
 	}
-	if !found {
-		return &fs.PathError{Op: "check", Path: path, Err: errors.New("no .safetensors file in this directory")}
+	if len(files)+len(indexes) == 0 {
+		return &fs.PathError{Op: "check", Path: dir, Err: errors.New("no .safetensors files")}
+	}
+	return f.checkFiles(files, indexes)
+}
+
+// checkFiles looks at files and indexes, and at the shards that these name.
+func (f *findings) checkFiles(files, indexes []string) error {
+	var errs error
+	read := make([]*format.Index, len(indexes))
+	for i, path := range indexes {
+		x, err := f.checkIndex(path)
+		errs = errors.Join(errs, err)
+		if read[i] = x; x == nil {
+			continue
+		}
+		for _, shard := range shardPaths(path, x) {
+			if _, err := os.Stat(shard); err == nil && !slices.Contains(files, shard) {
+				files = append(files, shard)
+			}
+		}
+	}
+	headers := make(map[string]*format.Header, len(files))
+	for _, path := range files {
+		h, err := f.checkFile(path)
+		headers[path] = h
+		errs = errors.Join(errs, err)
+	}
+	for i, x := range read {
+		if x == nil {
+			continue
+		}
+		var shards []*format.Header
+		for _, path := range shardPaths(indexes[i], x) {
+			shards = append(shards, headers[path])
+		}
+		for e := range x.Check(shards) {
+			f.add(indexes[i], e)
+		}
+	}
+	if len(indexes) == 0 {
+		f.checkNames(files, headers)
 	}
 	return errs
 }
 
-const indexSuffix = ".safetensors.index.json"
-
-// checkFile looks at one file.
-func (f *findings) checkFile(path string) error {
+// checkIndex looks at an index by itself, and returns it if it can be read.
+func (f *findings) checkIndex(path string) (*format.Index, error) {
 	r, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
-	if strings.HasSuffix(path, ".json") {
-		return f.checkIndex(path, r)
-	}
-	info, err := r.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return &fs.PathError{Op: "check", Path: path, Err: errors.New("not a regular file")}
-	}
-	for e := range format.Check(r, info.Size()) {
-		f.add(path, e)
-	}
-	return nil
-}
-
-// checkIndex looks at an index and at what it says of its shards.
-func (f *findings) checkIndex(path string, r *os.File) error {
-	_, err := format.ReadIndex(r)
+	x, err := format.ReadIndex(r)
 	var e *format.Error
 	if errors.As(err, &e) {
 		f.add(path, e)
-		return nil
+		return nil, nil
 	}
-	return err
+	return x, err
+}
+
+// checkFile looks at one file, and returns its header if it can be read.
+func (f *findings) checkFile(path string) (*format.Header, error) {
+	info, err := os.Stat(path) // before opening, which waits for the writer of a pipe
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "check", Path: path, Err: errors.New("not a regular file")}
+	}
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for e := range format.Check(r, info.Size()) {
+		if pe := (*fs.PathError)(nil); errors.As(e, &pe) {
+			return nil, pe
+		}
+		f.add(path, e)
+	}
+	h, _ := format.Read(r, info.Size()) // what is wrong with it has been said
+	return h, nil
+}
+
+// checkNames notes names that stand in two of the files that make up a model
+// without an index. Beside a model.safetensors other files are no part of it.
+func (f *findings) checkNames(files []string, headers map[string]*format.Header) {
+	first := map[string]string{}
+	for _, path := range files {
+		if filepath.Base(path) == "model.safetensors" {
+			return
+		}
+	}
+	for _, path := range files {
+		h := headers[path]
+		if h == nil {
+			continue
+		}
+		for _, e := range h.Tensors {
+			if other, ok := first[e.Name]; ok {
+				f.add(path, &format.Error{Tensor: e.Name, Err: fmt.Errorf("in %s too", other)})
+			} else {
+				first[e.Name] = path
+			}
+		}
+	}
 }

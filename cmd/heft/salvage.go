@@ -58,11 +58,16 @@ func filesOf(path string) []string {
 	if err != nil {
 		return nil
 	}
-	files := make([]string, len(index.Shards))
-	for i, s := range index.Shards {
-		files[i] = filepath.Join(filepath.Dir(path), s)
+	return shardPaths(path, index)
+}
+
+// shardPaths returns the paths of the shards of an index, in its order.
+func shardPaths(path string, x *format.Index) []string {
+	shards := make([]string, len(x.Shards))
+	for i, s := range x.Shards {
+		shards[i] = filepath.Join(filepath.Dir(path), s)
 	}
-	return files
+	return shards
 }
 
 // addBroken adds a file, sound or not.
