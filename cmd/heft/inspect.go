@@ -24,8 +24,8 @@ type inspect struct {
 }
 
 func (v *inspect) flags(f *pflag.FlagSet) {
-	f.StringVarP(&v.output, "output", "o", defaultColumns, "show `COLS`; +COL adds. There are\n"+strings.Join(columnNames(), ", "))
-	f.StringVarP(&v.sort, "sort", "s", "", "sort by `COL`: sizes and counts from the largest, else ascending")
+	f.StringVarP(&v.output, "output", "o", defaultColumns, "show `COLS`; +COL adds. There are\n"+strings.Join(columnNames(), " "))
+	f.StringVarP(&v.sort, "sort", "s", "", "sort by `COL`; sizes and counts largest first")
 	f.BoolVarP(&v.reverse, "reverse", "r", false, "reverse the order")
 	f.UintVarP(&v.limit, "limit", "n", math.MaxUint, "list the first `N` only")
 	v.selection.flags(f)

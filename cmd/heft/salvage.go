@@ -41,6 +41,9 @@ func filesOf(path string) []string {
 		var files []string
 		entries, _ := os.ReadDir(path)
 		for _, e := range entries {
+			if e.Name() == "model.safetensors" { // then it is the model, as for loader.Open
+				return []string{filepath.Join(path, e.Name())}
+			}
 			if strings.HasSuffix(e.Name(), ".safetensors") && !strings.HasPrefix(e.Name(), ".") {
 				files = append(files, filepath.Join(path, e.Name()))
 			}
