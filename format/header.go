@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"heft/tensor"
@@ -150,16 +151,29 @@ func parse(b []byte, text string, size int64, report func(*Error) bool) (*Header
 func (h *Header) index() {
 	name := func(e *Entry) string { return e.Name }
 	h.Tensors, h.names = unique(h.Tensors, name)
-	if !slices.IsSortedFunc(h.Tensors, fileOrder) {
-		slices.SortFunc(h.Tensors, fileOrder)
+	if !inFileOrder(h.Tensors) {
+		slices.SortFunc(h.Tensors, func(a, b Entry) int { return fileOrder(&a, &b) })
 		_, h.names = unique(h.Tensors, name)
 	}
 }
 
 // fileOrder compares entries by their offsets, which before the layout is checked are any unsigned numbers.
-func fileOrder(a, b Entry) int {
-	return cmp.Or(
-		cmp.Compare(uint64(a.Begin), uint64(b.Begin)),
-		cmp.Compare(uint64(a.End), uint64(b.End)),
-		cmp.Compare(a.Name, b.Name))
+func fileOrder(a, b *Entry) int {
+	if c := cmp.Compare(uint64(a.Begin), uint64(b.Begin)); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(uint64(a.End), uint64(b.End)); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Name, b.Name)
+}
+
+// inFileOrder reports whether the entries are in file order. (slices.IsSortedFunc would copy each of them twice.)
+func inFileOrder(list []Entry) bool {
+	for i := 1; i < len(list); i++ {
+		if fileOrder(&list[i-1], &list[i]) > 0 {
+			return false
+		}
+	}
+	return true
 }

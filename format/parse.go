@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"heft/tensor"
@@ -132,9 +131,15 @@ func (p *parser) members() (n int) {
 
 // tensor reads the value of a tensor's entry.
 func (p *parser) tensor(name string) bool {
-	start := p.i
-	e := Entry{Name: name}
-	if !p.canonical(&e) && !p.entry(&e) {
+	if len(p.tensors) == cap(p.tensors) {
+		p.grow()
+	}
+	start, n := p.i, len(p.tensors)
+	p.tensors = p.tensors[:n+1]
+	e := &p.tensors[n]
+	e.Name = name
+	if !p.canonical(e) && !p.entry(e) {
+		p.tensors = p.tensors[:n]
 		if p.err != nil {
 			p.err.Tensor = name
 		}
@@ -148,10 +153,6 @@ func (p *parser) tensor(name string) bool {
 	} else if p.flaws != nil {
 		delete(p.flaws, name) // an earlier tensor of this name had one
 	}
-	if len(p.tensors) == cap(p.tensors) {
-		p.grow()
-	}
-	p.tensors = append(p.tensors, e)
 	return true
 }
 
@@ -178,42 +179,55 @@ func (p *parser) grow() {
 // three times as fast as entry, which reads anything; where the text differs
 // canonical leaves it to entry, position and all.
 func (p *parser) canonical(e *Entry) bool {
-	t, ok := strings.CutPrefix(p.text[p.i:], `{"dtype":"`)
-	if n := len(p.dtypeName); !ok || n == 0 || len(t) <= n || t[:n] != p.dtypeName || t[n] != '"' {
+	b, ok := cutLiteral(p.b[p.i:], `{"dtype":"`)
+	if n := len(p.dtypeName); !ok || n == 0 || len(b) < n || string(b[:n]) != p.dtypeName {
 		return false // another type than the last tensor's
-	} else if t, ok = strings.CutPrefix(t[n:], `","shape":[`); !ok {
+	} else if b, ok = cutLiteral(b[n:], `","shape":[`); !ok {
 		return false
 	}
 	p.beginShape()
-	for first := true; t != "" && t[0] != ']'; first = false {
+	for first := true; len(b) > 0 && b[0] != ']'; first = false {
 		if !first {
-			if t[0] != ',' {
+			if b[0] != ',' {
 				return false
 			}
-			t = t[1:]
+			b = b[1:]
 		}
-		dim, n, ok := leadingUint(t)
-		if !ok || n == 0 || n > 1 && t[0] == '0' {
+		dim, n, ok := leadingUint(b)
+		if !ok || n == 0 || n > 1 && b[0] == '0' {
 			return false
 		}
 		p.dimension(dim)
-		t = t[n:]
+		b = b[n:]
 	}
-	if t, ok = strings.CutPrefix(t, `],"data_offsets":[`); !ok {
+	if b, ok = cutLiteral(b, `],"data_offsets"`); !ok {
+		return false
+	} else if b, ok = cutLiteral(b, `:[`); !ok { // up to 16 bytes are compared without a call
 		return false
 	}
-	begin, n, ok := leadingUint(t)
-	if !ok || n == 0 || n > 1 && t[0] == '0' || len(t) == n || t[n] != ',' {
+	begin, n, ok := leadingUint(b)
+	if !ok || n == 0 || n > 1 && b[0] == '0' || len(b) == n || b[n] != ',' {
 		return false
 	}
-	t = t[n+1:]
-	end, n, ok := leadingUint(t)
-	if !ok || n == 0 || n > 1 && t[0] == '0' || !strings.HasPrefix(t[n:], "]}") {
+	b = b[n+1:]
+	end, n, ok := leadingUint(b)
+	if !ok || n == 0 || n > 1 && b[0] == '0' {
 		return false
 	}
-	p.i = len(p.text) - len(t) + n + 2
+	if b, ok = cutLiteral(b[n:], "]}"); !ok {
+		return false
+	}
+	p.i = len(p.b) - len(b)
 	e.DType, e.Shape, e.Begin, e.End = p.dtype, p.endShape(), int64(begin), int64(end)
 	return true
+}
+
+// cutLiteral returns b without the literal that it begins with.
+func cutLiteral(b []byte, literal string) ([]byte, bool) {
+	if len(b) < len(literal) || string(b[:len(literal)]) != literal {
+		return b, false
+	}
+	return b[len(literal):], true
 }
 
 // The fields of an entry, in the order that its positional form has.
@@ -378,7 +392,7 @@ func (p *parser) offsets() (begin, end int64, ok bool) {
 }
 
 // flaw compares the shape, which has just been read, to the offsets. The order is the reference's.
-func (p *parser) flaw(e Entry) flaw {
+func (p *parser) flaw(e *Entry) flaw {
 	hi, nbits := bits.Mul64(p.elements, uint64(e.DType.Bits()))
 	switch {
 	case p.overflow || hi != 0:

@@ -214,7 +214,7 @@ func (s *scanner) hex4() (rune, bool) {
 // uint reads an integer in [0, 2^64), behind white space. What follows it is the caller's to look at.
 func (s *scanner) uint() (uint64, bool) {
 	s.next()
-	n, digits, ok := leadingUint(s.text[s.i:])
+	n, digits, ok := leadingUint(s.b[s.i:])
 	switch {
 	case digits == 0:
 		return 0, s.expected("an unsigned integer")
@@ -227,19 +227,40 @@ func (s *scanner) uint() (uint64, bool) {
 	return n, true
 }
 
-// leadingUint returns the number whose decimal digits t begins with, and how
+// leadingUint returns the number whose decimal digits b begins with, and how
 // many these are. It is not ok if the number is 2^64 or more.
-func leadingUint(t string) (n uint64, digits int, ok bool) {
-	const safe = 19 // so many digits never overflow
-	for digits < len(t) && t[digits]-'0' <= 9 {
-		d := uint64(t[digits] - '0')
-		if digits >= safe && (digits > safe || n > math.MaxUint64/10 || n*10 > math.MaxUint64-d) {
+func leadingUint(b []byte) (n uint64, digits int, ok bool) {
+	for digits < 16 && len(b)-digits >= 8 { // 16 digits never overflow
+		v, k := eightDigits(binary.LittleEndian.Uint64(b[digits:]))
+		n = n*powers[k] + v
+		digits += k
+		if k < 8 {
+			return n, digits, true
+		}
+	}
+	for ; digits < len(b) && b[digits]-'0' <= 9; digits++ {
+		d := uint64(b[digits] - '0')
+		if n > math.MaxUint64/10 || n*10 > math.MaxUint64-d {
 			return 0, digits, false
 		}
 		n = n*10 + d
-		digits++
 	}
 	return n, digits, true
+}
+
+var powers = [...]uint64{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
+
+// eightDigits returns the number that the first k bytes of w are the decimal
+// digits of, for the largest such k. All bytes are looked at together: offsets
+// are long numbers.
+func eightDigits(w uint64) (n uint64, k int) {
+	const ones = 0x0101010101010101
+	w ^= ones * '0' // digits become their values
+	k = bits.TrailingZeros64((w+ones*(0x80-10)|w)&(ones*0x80)) / 8
+	w <<= 64 - 8*uint(k) // zeros before the digits; all zeros for k = 0, too
+	w = (w*10 + w>>8) & 0x00ff00ff00ff00ff
+	w = (w*100 + w>>16) & 0x0000ffff0000ffff
+	return (w*10000 + w>>32) & 0xffffffff, k
 }
 
 // skip reads a value of any kind. Its containers nest at depth and deeper.
