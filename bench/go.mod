@@ -1,0 +1,9 @@
+module heft/bench
+
+go 1.26.0
+
+require heft v0.0.0
+
+require github.com/x448/float16 v0.8.4 // indirect
+
+replace heft => ../
