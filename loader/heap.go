@@ -108,15 +108,15 @@ func (h *heap) bytes(f *file, e format.Entry) ([]byte, error) {
 	return h.load(context.Background(), f, e)
 }
 
-func (h *heap) prefetch(r *Region) (int, stepFunc) {
-	return len(r.tensors), func(ctx context.Context, i int) error {
+func (h *heap) prefetch(r *Region) job {
+	return job{len(r.tensors), localWorkers, func(ctx context.Context, i int) error {
 		t := r.tensors[i]
 		if t.entry.Size() == 0 {
 			return nil
 		}
 		_, err := h.load(ctx, t.file, t.entry)
 		return err
-	}
+	}}
 }
 
 func (h *heap) resident(r *Region) (n int64, err error) {
@@ -149,6 +149,12 @@ func (h *heap) evict(r *Region) (n int64, err error) {
 }
 
 func (h *heap) advise(*Region, Advice) error { return errors.ErrUnsupported }
+func (h *heap) pin(r *Region) error          { return r.m.fail("pin", errors.ErrUnsupported) }
+func (h *heap) unpin(r *Region) error        { return r.m.fail("unpin", errors.ErrUnsupported) }
+
+func (h *heap) strategy() string {
+	return fmt.Sprintf("read into memory of the process by %d goroutines", localWorkers)
+}
 
 func (h *heap) close() {
 	h.mu.Lock()

@@ -3,18 +3,19 @@
 package loader
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"os"
-	"sync/atomic"
 
 	"heft/format"
 )
 
 // mapped is the backend that maps files.
 type mapped struct {
-	mode  Mode
-	unmap func()
+	mode   Mode
+	unmap  func()
+	remote string // the remote file system that one of the files is on, or ""
+	pins   pins
 }
 
 // newMapped maps the data of a model whose files are open.
@@ -26,28 +27,31 @@ func newMapped(m *Model, mode Mode) (store, error) {
 		}
 		return nil, err
 	}
-	return &mapped{mode, unmap}, nil
+	s := &mapped{mode: mode, unmap: unmap}
+	for _, f := range m.files {
+		if fs := f.system(); fs.remote {
+			s.remote = fs.name
+		}
+	}
+	return s, nil
 }
 
 func (*mapped) bytes(f *file, e format.Entry) ([]byte, error) {
 	return f.data[e.Begin:e.End:e.End], nil // nothing can be appended into the neighbour
 }
 
-func (s *mapped) close() { s.unmap() }
-
-// prefetch cuts the region into steps that end at multiples of their size in
-// the file, so that no huge page is asked for twice.
-func (s *mapped) prefetch(r *Region) (int, stepFunc) {
-	var steps []extent
-	for _, x := range r.extents {
-		for lo := x.lo; lo < x.hi; {
-			hi := min((lo/stepBytes+1)*stepBytes, x.hi)
-			steps = append(steps, extent{x.file, lo, hi})
-			lo = hi
-		}
+func (s *mapped) strategy() string {
+	how := fmt.Sprintf("%d goroutines populate it, long runs with read-ahead, all else exactly", localWorkers)
+	switch {
+	case !canPopulate():
+		how = fmt.Sprintf("%d goroutines read and then touch it, because the kernel cannot populate a mapping", s.workers())
+	case s.remote != "":
+		how = fmt.Sprintf("%d goroutines read it and then populate, because %s is remote", s.workers(), s.remote)
 	}
-	return len(steps), func(ctx context.Context, i int) error { return steps[i].populate(ctx, r.m) }
+	return "mapped; " + how
 }
+
+func (s *mapped) close() { s.unmap() }
 
 func (*mapped) resident(r *Region) (n int64, err error) {
 	for _, x := range r.extents {
@@ -86,46 +90,7 @@ func (*mapped) advise(r *Region, a Advice) error {
 	return nil
 }
 
-// populate returns once the extent is in memory and mapped.
-func (x extent) populate(ctx context.Context, m *Model) error {
-	err := populate(x.pages())
-	if errors.Is(err, errFault) {
-		return x.file.diagnose(x.lo, x.hi-x.lo)
-	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		return x.readAndTouch(ctx, m)
-	}
-	if err != nil {
-		return x.file.faultError(x.lo, err)
-	}
-	return nil
-}
-
-// readAndTouch does what populate does where the kernel cannot: reading brings
-// the extent into the page cache, so that touching it does not wait.
-func (x extent) readAndTouch(ctx context.Context, m *Model) error {
-	buf := make([]byte, min(1<<20, x.hi-x.lo))
-	for lo := x.lo; lo < x.hi; lo += int64(len(buf)) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if n, err := x.file.f.ReadAt(buf[:min(int64(len(buf)), x.hi-lo)], lo); err != nil {
-			return x.file.faultError(lo+int64(n), err)
-		}
-	}
-	return m.guard(func() error {
-		b := x.pages()
-		for i := 0; i < len(b); i += pageSize {
-			touched.Store(uint32(b[i]))
-		}
-		return nil
-	})
-}
-
-var (
-	pageSize = os.Getpagesize()
-	touched  atomic.Uint32 // so that the compiler keeps the touches
-)
+var pageSize = os.Getpagesize()
 
 // pages returns the mapping of the extent, from the beginning of its first page.
 func (x extent) pages() []byte { return x.file.data[x.lo/int64(pageSize)*int64(pageSize) : x.hi] }

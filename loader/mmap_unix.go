@@ -13,10 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hugePage is what the kernel can map with one entry of a page table, if
-// address and file offset are both multiples of it.
-const hugePage = 2 << 20
-
 // mmap is replaced by tests, to fail as some file systems do.
 var mmap = unix.MmapPtr
 

@@ -21,6 +21,7 @@ type Model struct {
 	index    placer // which file holds a tensor; nil where there is but one file
 	store    store
 	lifetime lifetime
+	record   record
 }
 
 // A placer knows which of a model's files holds a tensor: the index of a
@@ -31,24 +32,27 @@ type placer interface {
 
 // file is one file of a model.
 type file struct {
-	path   string
-	f      *os.File // held open for diagnosis, Changed, and reading around the mapping
-	id     identity
-	header *format.Header
-	place  int    // in Model.files
-	whole  bool   // every tensor of the header belongs to the model
-	data   []byte // the file mapped, from its first byte; nil if it is not mapped
-	addr   uintptr
+	path    string
+	f       *os.File // held open for diagnosis, Changed, and reading around the mapping
+	id      identity
+	header  *format.Header
+	place   int    // in Model.files
+	members int    // how many of the header's tensors belong to the model
+	data    []byte // the file mapped, from its first byte; nil if it is not mapped
+	addr    uintptr
 }
 
 // store is where the bytes of a model are: mapped or heap. Its methods are
 // called by users of the model only, but for close, which has no user beside it.
 type store interface {
 	bytes(f *file, e format.Entry) ([]byte, error)
-	prefetch(r *Region) (n int, step stepFunc)
+	prefetch(r *Region) job
 	evict(r *Region) (int64, error)
 	resident(r *Region) (int64, error)
 	advise(r *Region, a Advice) error
+	pin(r *Region) error
+	unpin(r *Region) error
+	strategy() string
 	close()
 }
 
@@ -137,8 +141,9 @@ func (m *Model) view(f *file, e format.Entry) (tensor.Tensor, error) {
 func (m *Model) entries() iter.Seq2[*file, format.Entry] {
 	return func(yield func(*file, format.Entry) bool) {
 		for _, f := range m.files {
+			whole := f.members == len(f.header.Tensors)
 			for _, e := range f.header.Tensors {
-				if !f.whole {
+				if !whole {
 					if place, ok := m.index.Lookup(e.Name); !ok || place != f.place {
 						continue
 					}

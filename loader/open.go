@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -114,7 +113,7 @@ func open(path string, paths []string, index *format.Index, opts []Option) (_ *M
 	if err != nil {
 		return nil, pathError("open", path, err)
 	}
-	m := &Model{path: path}
+	m := &Model{path: path, record: record{faults: countFaults()}}
 	defer func() {
 		if err != nil {
 			for _, f := range m.files {
@@ -122,7 +121,7 @@ func open(path string, paths []string, index *format.Index, opts []Option) (_ *M
 			}
 		}
 	}()
-	errs := m.openFiles(paths)
+	errs := m.openFiles(paths, index)
 	if index != nil {
 		m.index = index
 		err = m.checkShards(index, paths, errs)
@@ -132,20 +131,27 @@ func open(path string, paths []string, index *format.Index, opts []Option) (_ *M
 	if err != nil {
 		return nil, err
 	}
-	m.store, err = newStore(m, c)
-	return m, err
+	if m.store, err = newStore(m, c); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // openFiles opens files, several at a time, and reads their headers. It adds
-// those that it could open to the model and returns an error, or nil, for each path.
-func (m *Model) openFiles(paths []string) []error {
+// those that it could open to the model and returns an error, or nil, for each
+// path. The index may be nil.
+func (m *Model) openFiles(paths []string, index *format.Index) []error {
 	const atOnce = 16
 	var g errgroup.Group
 	g.SetLimit(atOnce)
 	files, errs := make([]*file, len(paths)), make([]error, len(paths))
 	for i, path := range paths {
 		g.Go(func() error {
-			files[i], errs[i] = openHeader(path)
+			f, err := openHeader(path)
+			if err == nil && index != nil {
+				f.members = f.count(index, i) // while the header is in the processor's cache
+			}
+			files[i], errs[i] = f, err
 			return nil // all are opened, so that the error does not depend on timing
 		})
 	}
@@ -170,7 +176,7 @@ func openHeader(path string) (*file, error) {
 		f.Close()
 		return nil, pathError("open", path, err)
 	}
-	return &file{path: path, f: f, id: id, header: h, whole: true}, nil
+	return &file{path: path, f: f, id: id, header: h, members: len(h.Tensors)}, nil
 }
 
 // openRegular opens a regular file. It asks before it opens: opening a pipe
@@ -223,7 +229,7 @@ func (m *Model) merge(errs []error) error {
 	if len(m.files) == 1 {
 		return nil
 	}
-	names := make(names)
+	names := make(nameMap)
 	for _, f := range m.files {
 		for _, e := range f.header.Tensors {
 			if other, ok := names[e.Name]; ok {
@@ -236,11 +242,11 @@ func (m *Model) merge(errs []error) error {
 	return nil
 }
 
-// names is the placer of files without an index.
-type names map[string]int
+// nameMap is the placer of files without an index.
+type nameMap map[string]int
 
 // Lookup returns the place of the file that holds the named tensor.
-func (n names) Lookup(name string) (file int, ok bool) {
+func (n nameMap) Lookup(name string) (file int, ok bool) {
 	file, ok = n[name]
 	return file, ok
 }
@@ -263,39 +269,30 @@ func (m *Model) checkShards(index *format.Index, paths []string, errs []error) e
 			return err
 		}
 	}
-	indexed := make([]int, len(m.files))
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, f := range m.files {
-		g.Go(func() error {
-			for _, e := range f.header.Tensors {
-				if place, ok := index.Lookup(e.Name); ok && place == i {
-					indexed[i]++
-				}
-			}
-			f.whole = indexed[i] == len(f.header.Tensors)
-			return nil
-		})
+	members := 0
+	for _, f := range m.files {
+		members += f.members
 	}
-	g.Wait()
-	total := 0
-	for _, n := range indexed {
-		total += n
-	}
-	if total == index.Len() {
+	if members == index.Len() {
 		return nil
 	}
 	for name, place := range index.All() {
-		if f := m.files[place]; !f.has(name) {
+		f := m.files[place]
+		if _, ok := f.header.Lookup(name); !ok {
 			return pathError("open", f.path, fmt.Errorf("tensor %q: %w, though %s places it here", name, ErrNotFound, filepath.Base(m.path)))
 		}
 	}
 	return nil
 }
 
-func (f *file) has(name string) bool {
-	_, ok := f.header.Lookup(name)
-	return ok
+// count returns how many of the tensors of a shard the index places there.
+func (f *file) count(index *format.Index, place int) (n int) {
+	for _, e := range f.header.Tensors {
+		if p, ok := index.Lookup(e.Name); ok && p == place {
+			n++
+		}
+	}
+	return n
 }
 
 // newStore chooses the backend of a model whose files are open.
@@ -305,6 +302,7 @@ func newStore(m *Model, c config) (store, error) {
 	}
 	s, err := newMapped(m, c.mode)
 	if c.backend == BackendAuto && c.mode == ReadOnly && errors.Is(err, errCannotMap) {
+		m.record.fallback = err
 		return newHeap(), nil
 	}
 	return s, err

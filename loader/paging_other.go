@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"context"
 	"errors"
 	"syscall"
 )
@@ -12,6 +13,12 @@ const errFault = syscall.EFAULT
 func adviseHuge([]byte) {}
 
 func populate([]byte) error { return errors.ErrUnsupported }
+
+func (x extent) request() {}
+
+func (x extent) fill(context.Context, bool, *pace) error { return errors.ErrUnsupported }
+
+func canPopulate() bool { return false }
 
 func mapLimit() string { return "too little memory" }
 

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"heft/format"
 	"heft/tensor"
@@ -74,13 +75,17 @@ func (m *Model) Module(prefix string) (*Region, error) {
 		return nil, err
 	}
 	defer m.release()
+	return m.module(prefix), nil
+}
+
+func (m *Model) module(prefix string) *Region {
 	var tensors []placed
 	for f, e := range m.entries() {
 		if strings.HasPrefix(e.Name, prefix) {
 			tensors = append(tensors, placed{f, e})
 		}
 	}
-	return newRegion(m, tensors), nil
+	return newRegion(m, tensors)
 }
 
 // newRegion returns the region of tensors that are in disk order.
@@ -128,8 +133,12 @@ func (r *Region) Prefetch(ctx context.Context) error {
 		return err
 	}
 	defer r.m.release()
-	n, step := r.m.store.prefetch(r)
-	return r.m.work(ctx, n, step)
+	began := time.Now()
+	if err := r.m.work(ctx, r.m.store.prefetch(r)); err != nil {
+		return err
+	}
+	r.m.record.prefetched(r.size, time.Since(began))
+	return nil
 }
 
 // Resident returns how many bytes of the region are in memory: in the page

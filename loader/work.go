@@ -5,22 +5,26 @@ import (
 	"sync/atomic"
 )
 
-// workers is how many goroutines bring bytes into memory: one has the next
-// request ready for the device while the other waits, and more are no faster
-// on one device.
-const workers = 2
+// localWorkers is how many goroutines bring bytes in from a local disk: one has
+// the next request ready for the device while the other waits, and more are no
+// faster on one device.
+const localWorkers = 2
 
 // stepBytes is the size of one request: large enough to run the device at its
 // speed, small enough that cancelling does not wait.
 const stepBytes = 8 << 20
 
-// stepFunc does step i of some work. It may be called for several i at once.
-type stepFunc func(ctx context.Context, i int) error
+// job is work in n steps. Those of several numbers may be done at once.
+type job struct {
+	n       int
+	workers int
+	step    func(ctx context.Context, i int) error
+}
 
 // work does steps 0 to n-1 in about that order, until one fails, and returns
 // its error; or until ctx is done, and returns ctx's error at once: steps under
 // way then end in the background, as users of the model. The caller is a user.
-func (m *Model) work(ctx context.Context, n int, step stepFunc) error {
+func (m *Model) work(ctx context.Context, j job) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -33,15 +37,15 @@ func (m *Model) work(ctx context.Context, n int, step stepFunc) error {
 				return err
 			}
 			i := int(cursor.Add(1)) - 1
-			if i >= n {
+			if i >= j.n {
 				return nil
 			}
-			if err := step(ctx, i); err != nil {
+			if err := j.step(ctx, i); err != nil {
 				return err
 			}
 		}
 	}
-	running := min(workers, n)
+	running := min(j.workers, j.n)
 	errs := make(chan error, running)
 	for range running {
 		m.lifetime.share()

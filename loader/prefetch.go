@@ -1,0 +1,215 @@
+//go:build linux || darwin || windows
+
+package loader
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// hugePage is what the kernel can map with one entry of a page table, if
+// address and file offset are both multiples of it.
+const hugePage = 2 << 20
+
+// way is how a part of a file is brought into the page cache. A huge page of
+// the cache is one request to the device and one entry in a page table, so what
+// can come in whole huge pages does; but nothing is read that was not asked for.
+type way uint8
+
+const (
+	wayAhead way = iota // whole huge pages, those behind them read ahead
+	wayExact            // whole huge pages and nothing else
+	wayEdge             // less than a huge page: its small pages and nothing else
+)
+
+// part is an extent that is to come in one way.
+type part struct {
+	extent
+	way way
+}
+
+const (
+	// longRun is from which length on read-ahead is worth its preparation.
+	longRun = 32 << 20
+	// aheadBytes is how far the kernel reads ahead of what is asked for: so
+	// long before the end of a run it must stop doing so.
+	aheadBytes = 16 << 20
+)
+
+// plan cuts extents into steps of at most stepBytes, which end at multiples of
+// that in the file wherever an extent is longer. Small extents share a step:
+// they are all asked for before the first is waited for.
+func plan(extents []extent) (steps [][]part) {
+	var step []part
+	size := int64(0)
+	for _, x := range extents {
+		for _, p := range x.parts() {
+			for lo := p.lo; lo < p.hi; {
+				hi := min((lo/stepBytes+1)*stepBytes, p.hi)
+				if size += hi - lo; size > stepBytes && step != nil {
+					steps, step, size = append(steps, step), nil, hi-lo
+				}
+				step = append(step, part{extent{x.file, lo, hi}, p.way})
+				lo = hi
+			}
+		}
+	}
+	if step != nil {
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// parts cuts an extent by the way that is best for each part.
+func (x extent) parts() []part {
+	lo, hi := (x.lo+hugePage-1)&^(hugePage-1), x.hi&^(hugePage-1) // the whole huge pages
+	if x.lo == x.file.header.DataOffset && x.lo < hugePage {
+		lo = x.lo // before it is the header alone
+	}
+	if x.hi == x.file.id.size {
+		hi = x.hi
+	}
+	if lo >= hi {
+		return []part{{x, wayEdge}}
+	}
+	ahead := lo
+	if hi-lo >= longRun {
+		if ahead = hi; hi < x.file.id.size {
+			ahead -= aheadBytes
+		}
+	}
+	cuts := []struct {
+		hi  int64
+		way way
+	}{{lo, wayEdge}, {ahead, wayAhead}, {hi, wayExact}, {x.hi, wayEdge}}
+	var parts []part
+	at := x.lo
+	for _, c := range cuts {
+		if c.hi > at {
+			parts = append(parts, part{extent{x.file, at, c.hi}, c.way})
+			at = c.hi
+		}
+	}
+	return parts
+}
+
+// remoteWorkers is how many goroutines read from a remote file system: each
+// request waits long for its answer, and others are answered meanwhile.
+const remoteWorkers = 16
+
+func (s *mapped) workers() int {
+	if s.remote != "" {
+		return remoteWorkers
+	}
+	return localWorkers
+}
+
+func (s *mapped) prefetch(r *Region) job {
+	steps := plan(r.extents)
+	p := new(pace)
+	return job{len(steps), s.workers(), func(ctx context.Context, i int) error {
+		if s.remote != "" {
+			for _, part := range steps[i] {
+				if err := part.read(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		return bring(ctx, r.m, steps[i], p)
+	}}
+}
+
+// bring returns once all parts of a step are in memory and mapped.
+func bring(ctx context.Context, m *Model, step []part, p *pace) error {
+	for _, part := range step {
+		if part.way == wayEdge {
+			part.request()
+		}
+	}
+	for _, part := range step {
+		if part.way == wayEdge {
+			continue
+		}
+		if err := part.fill(ctx, part.way == wayAhead, p); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return part.explain(err)
+		}
+	}
+	for _, part := range step {
+		err := populate(part.pages())
+		if errors.Is(err, errors.ErrUnsupported) {
+			err = part.readAndTouch(ctx, m)
+		}
+		if err != nil {
+			return part.explain(err)
+		}
+	}
+	return nil
+}
+
+// explain says about an extent what it knows of an error of the kernel's.
+func (x extent) explain(err error) error {
+	var fault *FaultError
+	switch {
+	case errors.Is(err, errFault):
+		return x.file.diagnose(x.lo, x.hi-x.lo)
+	case errors.As(err, &fault), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return x.file.faultError(x.lo, err)
+}
+
+// pace finds how much to ask for at once: where storage is slow, what takes
+// about target, so that a worker hears of the end of its context.
+type pace struct{ bytes atomic.Int64 }
+
+func (p *pace) next() int64 {
+	if n := p.bytes.Load(); n != 0 {
+		return n
+	}
+	return stepBytes
+}
+
+// took says that n bytes took d.
+func (p *pace) took(n int64, d time.Duration) {
+	const target = 25 * time.Millisecond
+	fit := int64(float64(n)*float64(target)/float64(max(d, 1))) &^ (hugePage - 1)
+	p.bytes.Store(min(max(fit, hugePage), stepBytes))
+}
+
+// scratch are buffers for bytes that are read only so that the page cache has them.
+var scratch = sync.Pool{New: func() any { return new([1 << 20]byte) }}
+
+// read brings the extent into the page cache by reading it.
+func (x extent) read(ctx context.Context) error {
+	buf := scratch.Get().(*[1 << 20]byte)
+	defer scratch.Put(buf)
+	for lo := x.lo; lo < x.hi; lo += int64(len(buf)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if n, err := x.file.f.ReadAt(buf[:min(int64(len(buf)), x.hi-lo)], lo); err != nil {
+			return x.file.faultError(lo+int64(n), err)
+		}
+	}
+	return nil
+}
+
+// readAndTouch does what populate does where the kernel cannot: reading brings
+// the extent into the page cache, so that touching it does not wait.
+func (x extent) readAndTouch(ctx context.Context, m *Model) error {
+	if err := x.read(ctx); err != nil {
+		return err
+	}
+	return m.guard(func() error {
+		b := x.pages()
+		for i := 0; i < len(b); i += pageSize {
+			touched.Store(uint32(b[i]))
+		}
+		return nil
+	})
+}
+
+var touched atomic.Uint32 // so that the compiler keeps the touches
