@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"heft/tensor"
@@ -22,7 +23,7 @@ type parser struct {
 	flaws       map[string]flaw // what is wrong with a tensor's size, by name; it counts once the offsets have been found right
 	arena       []int           // shapes are cut from it
 
-	dtype     tensor.DType // of the last tensor, called dtypeName: the next is likely to have the same
+	dtype     tensor.DType // the last one, called dtypeName
 	dtypeName string
 
 	shapeStart int    // where in the arena the shape read last begins
@@ -180,9 +181,16 @@ func (p *parser) grow() {
 // canonical leaves it to entry, position and all.
 func (p *parser) canonical(e *Entry) bool {
 	b, ok := cutLiteral(p.b[p.i:], `{"dtype":"`)
-	if n := len(p.dtypeName); !ok || n == 0 || len(b) < n || string(b[:n]) != p.dtypeName {
-		return false // another type than the last tensor's
-	} else if b, ok = cutLiteral(b[n:], `","shape":[`); !ok {
+	if !ok {
+		return false
+	}
+	name := p.text[len(p.b)-len(b):]
+	name = name[:max(0, strings.IndexByte(name[:min(len(name), longDType)], '"'))]
+	d, ok := p.dtypeNamed(name)
+	if !ok {
+		return false
+	}
+	if b, ok = cutLiteral(b[len(name):], `","shape":[`); !ok {
 		return false
 	}
 	p.beginShape()
@@ -197,8 +205,8 @@ func (p *parser) canonical(e *Entry) bool {
 		if !ok || n == 0 || n > 1 && b[0] == '0' {
 			return false
 		}
-		p.dimension(dim)
 		b = b[n:]
+		p.dimension(dim, len(b))
 	}
 	if b, ok = cutLiteral(b, `],"data_offsets"`); !ok {
 		return false
@@ -218,7 +226,7 @@ func (p *parser) canonical(e *Entry) bool {
 		return false
 	}
 	p.i = len(p.b) - len(b)
-	e.DType, e.Shape, e.Begin, e.End = p.dtype, p.endShape(), int64(begin), int64(end)
+	e.DType, e.Shape, e.Begin, e.End = d, p.endShape(), int64(begin), int64(end)
 	return true
 }
 
@@ -327,10 +335,22 @@ func (p *parser) readDType(of string) (tensor.DType, bool) {
 }
 
 func (p *parser) parseDType(at int, name string) (tensor.DType, bool) {
+	d, ok := p.dtypeNamed(name)
+	if !ok {
+		return 0, p.fail(at, "unknown dtype %q", name)
+	}
+	return d, true
+}
+
+// longDType is longer than the name of any element type and its quote.
+const longDType = 16
+
+// dtypeNamed returns the element type of a name. Most tensors have the type of the one before.
+func (p *parser) dtypeNamed(name string) (tensor.DType, bool) {
 	if name != p.dtypeName || p.dtype == 0 {
 		d, err := tensor.ParseDType(name)
 		if err != nil {
-			return 0, p.fail(at, "unknown dtype %q", name)
+			return 0, false
 		}
 		p.dtype, p.dtypeName = d, name
 	}
@@ -346,7 +366,7 @@ func (p *parser) shape() ([]int, bool) {
 		if !found {
 			return nil, false
 		}
-		p.dimension(dim)
+		p.dimension(dim, len(p.b)-p.i)
 		more, ok = p.more(']')
 	}
 	return p.endShape(), ok
@@ -357,22 +377,22 @@ func (p *parser) beginShape() {
 	p.elements, p.overflow, p.wide = 1, false, false
 }
 
-// dimension adds a dimension to the shape begun last.
-func (p *parser) dimension(dim uint64) {
+// dimension adds a dimension to the shape begun last. Behind it are left bytes of text.
+func (p *parser) dimension(dim uint64, left int) {
 	p.wide = p.wide || dim > math.MaxInt
 	hi, lo := bits.Mul64(p.elements, dim)
 	p.elements, p.overflow = lo, p.overflow || hi != 0
 	if len(p.arena) == cap(p.arena) {
-		p.growArena()
+		p.growArena(left)
 	}
 	p.arena = append(p.arena, int(dim))
 }
 
 // growArena starts a new arena with the shape begun last. A dimension takes two bytes of text or more.
-func (p *parser) growArena() {
+func (p *parser) growArena(left int) {
 	begun := p.arena[p.shapeStart:]
 	n := max(2*cap(p.tensors), 2*len(begun), 64)
-	p.arena = append(make([]int, 0, min(n, len(begun)+(len(p.b)-p.i)/2+1)), begun...)
+	p.arena = append(make([]int, 0, min(n, len(begun)+left/2+1)), begun...)
 	p.shapeStart = 0
 }
 
