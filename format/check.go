@@ -58,9 +58,6 @@ func (p *parser) warn(pos int, tensor, format string, args ...any) bool {
 
 // checkName notes a name that stands twice or that people cannot read, and where it stands.
 func (p *parser) checkName(pos int, name string) bool {
-	if p.report == nil {
-		return true
-	}
 	if p.keys == nil {
 		p.keys = map[string]int{}
 	}

@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"heft/tensor"
@@ -67,7 +66,7 @@ func (p *parser) header() bool {
 		start := p.i
 		name, found := p.key()
 		switch {
-		case !found, !p.checkName(start, name):
+		case !found, p.report != nil && !p.checkName(start, name):
 			return false
 		case name == metadataKey:
 			ok = p.readMetadata()
@@ -184,13 +183,17 @@ func (p *parser) canonical(e *Entry) bool {
 	if !ok {
 		return false
 	}
-	name := p.text[len(p.b)-len(b):]
-	name = name[:max(0, strings.IndexByte(name[:min(len(name), longDType)], '"'))]
-	d, ok := p.dtypeNamed(name)
+	n := len(p.dtypeName)
+	if len(b) <= n || b[n] != '"' || string(b[:n]) != p.dtypeName {
+		if n = bytes.IndexByte(b[:min(len(b), longDType)], '"'); n < 0 {
+			return false
+		}
+	}
+	d, ok := p.dtypeNamed(p.text[len(p.b)-len(b):][:n])
 	if !ok {
 		return false
 	}
-	if b, ok = cutLiteral(b[len(name):], `","shape":[`); !ok {
+	if b, ok = cutLiteral(b[n:], `","shape":[`); !ok {
 		return false
 	}
 	p.beginShape()

@@ -97,9 +97,10 @@ func (s *scanner) key() (string, bool) {
 
 // str reads a string, behind white space. Without escapes it is a substring of the text.
 func (s *scanner) str() (string, bool) {
-	if !s.punct('"') {
-		return "", false
+	if (s.i >= len(s.b) || s.b[s.i] != '"') && s.next() != '"' {
+		return "", s.expected("'\"'")
 	}
+	s.i++
 	start := s.i
 	s.i = plain(s.b, s.i)
 	if s.i < len(s.b) && s.b[s.i] == '"' {
@@ -230,10 +231,14 @@ func (s *scanner) uint() (uint64, bool) {
 // leadingUint returns the number whose decimal digits b begins with, and how
 // many these are. It is not ok if the number is 2^64 or more.
 func leadingUint(b []byte) (n uint64, digits int, ok bool) {
-	for digits < 16 && len(b)-digits >= 8 { // 16 digits never overflow
-		v, k := eightDigits(binary.LittleEndian.Uint64(b[digits:]))
-		n = n*powers[k] + v
-		digits += k
+	if len(b) >= 8 {
+		if n, digits = eightDigits(binary.LittleEndian.Uint64(b)); digits < 8 {
+			return n, digits, true
+		}
+	}
+	if digits == 8 && len(b) >= 16 {
+		v, k := eightDigits(binary.LittleEndian.Uint64(b[8:]))
+		n, digits = n*powers[k]+v, 8+k
 		if k < 8 {
 			return n, digits, true
 		}
