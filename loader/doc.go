@@ -23,7 +23,7 @@
 //
 // A view is valid until [Model.Close], and inside a [Model.Guard] until the
 // Guard returns. Nothing but Close ever unmaps: a [Model] that is forgotten
-// costs address space and a file descriptor, never a crash. After Close the
+// costs address space, never a crash. After Close the
 // addresses stay reserved, so that a view kept too long faults instead of
 // showing another model's weights; only when more than 1 TiB of address space
 // (64 MiB where pointers have 32 bits) has been retired in this way is the
