@@ -21,6 +21,7 @@ type Model struct {
 	index    placer // which file holds a tensor; nil where there is but one file
 	store    store
 	lifetime lifetime
+	record   record
 }
 
 // A placer knows which of a model's files holds a tensor: the index of a
@@ -45,10 +46,13 @@ type file struct {
 // called by users of the model only, but for close, which has no user beside it.
 type store interface {
 	bytes(f *file, e format.Entry) ([]byte, error)
-	prefetch(r *Region) (n int, step stepFunc)
+	prefetch(r *Region) job
 	evict(r *Region) (int64, error)
 	resident(r *Region) (int64, error)
 	advise(r *Region, a Advice) error
+	pin(r *Region) error
+	unpin(r *Region) error
+	strategy() string
 	close()
 }
 

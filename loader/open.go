@@ -113,7 +113,7 @@ func open(path string, paths []string, index *format.Index, opts []Option) (_ *M
 	if err != nil {
 		return nil, pathError("open", path, err)
 	}
-	m := &Model{path: path}
+	m := &Model{path: path, record: record{faults: countFaults()}}
 	defer func() {
 		if err != nil {
 			for _, f := range m.files {
@@ -302,6 +302,7 @@ func newStore(m *Model, c config) (store, error) {
 	}
 	s, err := newMapped(m, c.mode)
 	if c.backend == BackendAuto && c.mode == ReadOnly && errors.Is(err, errCannotMap) {
+		m.record.fallback = err
 		return newHeap(), nil
 	}
 	return s, err
