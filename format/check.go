@@ -1,7 +1,6 @@
 package format
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"iter"
@@ -91,10 +90,7 @@ func (p *parser) spelling(h *Header) bool {
 	if n := len(p.text); n%8 != 0 && !p.warn(0, "", "header of %d bytes is not padded to a multiple of 8", n) {
 		return false
 	}
-	inOrder := slices.IsSortedFunc(h.Tensors, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(uint64(a.Begin), uint64(b.Begin)), cmp.Compare(uint64(a.End), uint64(b.End)))
-	})
-	if !inOrder && !p.warn(0, "", "header lists tensors out of offset order") {
+	if !inFileOrder(h.Tensors) && !p.warn(0, "", "header lists tensors out of offset order") {
 		return false
 	}
 	return p.alignment(h)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 
 	"heft/tensor"
@@ -24,7 +23,7 @@ const (
 // modified after [Read] or [NewHeader], and may then be used from any goroutine.
 type Header struct {
 	Metadata   map[string]string // the __metadata__ object; nil if absent, empty if {}
-	Tensors    []Entry           // in file order: by Begin, then End, then Name
+	Tensors    []Entry           // in file order: by Begin, then End; empty ones at one place as the header lists them
 	DataOffset int64             // where the data begins: 8 bytes of length, then the JSON text with its padding
 
 	names nameTable // places in Tensors
@@ -152,7 +151,7 @@ func (h *Header) index() {
 	name := func(e *Entry) string { return e.Name }
 	h.Tensors, h.names = unique(h.Tensors, name)
 	if !inFileOrder(h.Tensors) {
-		slices.SortFunc(h.Tensors, func(a, b Entry) int { return fileOrder(&a, &b) })
+		slices.SortStableFunc(h.Tensors, func(a, b Entry) int { return fileOrder(&a, &b) })
 		_, h.names = unique(h.Tensors, name)
 	}
 }
@@ -162,10 +161,7 @@ func fileOrder(a, b *Entry) int {
 	if c := cmp.Compare(uint64(a.Begin), uint64(b.Begin)); c != 0 {
 		return c
 	}
-	if c := cmp.Compare(uint64(a.End), uint64(b.End)); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Name, b.Name)
+	return cmp.Compare(uint64(a.End), uint64(b.End))
 }
 
 // inFileOrder reports whether the entries are in file order. (slices.IsSortedFunc would copy each of them twice.)
