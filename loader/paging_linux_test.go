@@ -154,6 +154,7 @@ func TestPrefetchTruncated(t *testing.T) {
 			if !ok || fault.Tensor != "b" || fault.Offset < end || !errors.Is(fault, io.ErrUnexpectedEOF) {
 				t.Errorf("b: %v; want a FaultError at %d or after", fault, end)
 			}
+			idle(m)
 		})
 	}
 }
@@ -186,7 +187,12 @@ func TestPrefetchCancelledWhileReading(t *testing.T) {
 		t.Errorf("the file is closed under the worker: %v", err)
 	}
 	close(answer)
-	for m.lifetime.state.Load() != closedBit {
+	idle(m)
+}
+
+// idle waits for the workers that a Prefetch left behind when it returned early.
+func idle(m *Model) {
+	for m.lifetime.state.Load() >= oneUser {
 		runtime.Gosched()
 	}
 }
