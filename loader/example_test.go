@@ -1,3 +1,5 @@
+//go:build (386 || amd64 || arm64) && !purego
+
 package loader_test
 
 import (
