@@ -50,11 +50,7 @@ func NewHeader(metadata map[string]string, tensors []Entry) (*Header, error) {
 	if len(text) > maxHeader {
 		return nil, &Error{Err: faultf(ErrHeaderTooLarge, "header of %d bytes, of at most %d", len(text), maxHeader)}
 	}
-	h.DataOffset = lengthSize + int64(padded(len(text)))
-	for i := range h.Tensors {
-		h.Tensors[i].Begin += h.DataOffset
-		h.Tensors[i].End += h.DataOffset
-	}
+	h.shift(lengthSize + int64(padded(len(text))))
 	h.index()
 	return h, nil
 }
@@ -197,12 +193,46 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+// Align returns h with its data moved up to the next multiple of n, a power of
+// two; data that is at one stays. Spaces behind the JSON text fill the room, so
+// that [Header.MarshalBinary] and [Encode] keep to it and every reader accepts
+// it. Tensors follow each other without gaps: only the first is sure to be aligned.
+//
+// The error is [ErrHeaderTooLarge], as an [*Error], where the header would
+// become longer than 100 MB. An n that is no power of two panics.
+func (h *Header) Align(n int64) (*Header, error) {
+	if n <= 0 || n&(n-1) != 0 {
+		panic(fmt.Sprintf("format: alignment of %d, which is no power of two", n))
+	}
+	up := -h.DataOffset & (n - 1)
+	if up > lengthSize+maxHeader-h.DataOffset {
+		return nil, &Error{Err: faultf(ErrHeaderTooLarge, "data aligned to %d bytes need a longer header than the %d allowed", n, maxHeader)}
+	}
+	moved := *h
+	moved.Tensors = slices.Clone(h.Tensors)
+	moved.shift(up)
+	return &moved, nil
+}
+
+// shift moves the data up by some bytes.
+func (h *Header) shift(up int64) {
+	h.DataOffset += up
+	for i := range h.Tensors {
+		h.Tensors[i].Begin += up
+		h.Tensors[i].End += up
+	}
+}
+
 // copyBuffer is how many bytes Encode copies at a time.
 const copyBuffer = 1 << 20
 
 // Encode writes a file: the header, then the data of each tensor in h's order.
 // open is called for one tensor at a time and yields exactly its bytes; it is
 // closed after use if it is an [io.Closer]. Encode takes one buffer of memory.
+//
+// A reader that knows how many bytes it has left and can write them itself, as
+// [bytes.Reader] and [strings.Reader] do (Len and WriteTo), is asked to: no copy
+// is made on the way to w.
 //
 // Data of another length than h says is [ErrSize], as an [*Error] that names the
 // tensor; by then part of the file has been written. Errors of open, of its
@@ -215,17 +245,17 @@ func Encode(w io.Writer, h *Header, open func(name string) (io.Reader, error)) e
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
-	buf := make([]byte, copyBuffer)
+	var buf []byte // until it is needed
 	for i := range h.Tensors {
 		e := &h.Tensors[i]
-		if err := encodeTensor(w, e, open, buf); err != nil {
+		if err := encodeTensor(w, e, open, &buf); err != nil {
 			return &Error{Offset: e.Begin, Tensor: e.Name, Err: err}
 		}
 	}
 	return nil
 }
 
-func encodeTensor(w io.Writer, e *Entry, open func(name string) (io.Reader, error), buf []byte) (err error) {
+func encodeTensor(w io.Writer, e *Entry, open func(name string) (io.Reader, error), buf *[]byte) (err error) {
 	r, err := open(e.Name)
 	if err != nil {
 		return err
@@ -233,24 +263,67 @@ func encodeTensor(w io.Writer, e *Entry, open func(name string) (io.Reader, erro
 	if c, ok := r.(io.Closer); ok {
 		defer func() { err = cmp.Or(err, c.Close()) }()
 	}
+	if r, ok := r.(lengthWriter); ok {
+		return e.writeItself(w, r)
+	}
+	if *buf == nil {
+		*buf = make([]byte, copyBuffer)
+	}
+	return e.copy(w, r, *buf)
+}
+
+// A lengthWriter has a known number of bytes left, and writes them itself.
+type lengthWriter interface {
+	io.WriterTo
+	Len() int
+}
+
+// writeItself lets the data write itself, if it has the right length.
+func (e *Entry) writeItself(w io.Writer, r lengthWriter) error {
+	n := int64(r.Len())
+	if n == e.Size() {
+		var err error
+		if n, err = r.WriteTo(w); err != nil {
+			return err
+		}
+	}
+	switch {
+	case n < e.Size():
+		return e.tooShort(n)
+	case n > e.Size():
+		return e.tooLong()
+	}
+	return nil
+}
+
+// copy writes the data by way of buf, and holds its length against the entry's.
+func (e *Entry) copy(w io.Writer, r io.Reader, buf []byte) error {
 	for left := e.Size(); left > 0; {
-		n, err := io.ReadFull(r, buf[:min(left, copyBuffer)])
+		n, err := io.ReadFull(r, buf[:min(left, int64(len(buf)))])
 		if _, werr := w.Write(buf[:n]); werr != nil {
 			return werr
 		}
 		left -= int64(n)
 		switch {
 		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
-			return faultf(ErrSize, "%d bytes of data, but %v %v needs %d", e.Size()-left, e.DType, dims(e.Shape), e.Size())
+			return e.tooShort(e.Size() - left)
 		case err != nil:
 			return err
 		}
 	}
 	switch n, err := io.ReadFull(r, buf[:1]); {
 	case n > 0:
-		return faultf(ErrSize, "more data than the %d bytes that %v %v needs", e.Size(), e.DType, dims(e.Shape))
+		return e.tooLong()
 	case err != io.EOF:
 		return err
 	}
 	return nil
+}
+
+func (e *Entry) tooShort(n int64) error {
+	return faultf(ErrSize, "%d bytes of data, but %v %v needs %d", n, e.DType, dims(e.Shape), e.Size())
+}
+
+func (e *Entry) tooLong() error {
+	return faultf(ErrSize, "more data than the %d bytes that %v %v needs", e.Size(), e.DType, dims(e.Shape))
 }

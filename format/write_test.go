@@ -2,6 +2,7 @@ package format_test
 
 import (
 	"bytes"
+
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -171,6 +172,75 @@ func TestMarshalKeepsDataOffset(t *testing.T) {
 	}
 }
 
+func TestAlign(t *testing.T) {
+	entries := []format.Entry{{Name: "a", DType: tensor.F32, Shape: []int{2}}, {Name: "b", DType: tensor.U8, Shape: []int{3}}}
+	h, err := format.NewHeader(map[string]string{"k": "v"}, entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := map[string][]byte{"a": []byte("12345678"), "b": []byte("abc")}
+	for _, c := range []struct{ n, want int64 }{{1, 144}, {8, 144}, {64, 192}, {4096, 4096}, {1 << 21, 1 << 21}} {
+		aligned, err := h.Align(c.n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if aligned.DataOffset != c.want || h.DataOffset != 144 || h.Tensors[1].End != 144+11 {
+			t.Errorf("%d: data at %d, want %d; data of the original at %d", c.n, aligned.DataOffset, c.want, h.DataOffset)
+		}
+		if e, ok := aligned.Lookup("b"); !ok || e.Begin != c.want+8 || e.Size() != 3 {
+			t.Errorf("%d: Lookup: %+v, %t", c.n, e, ok)
+		}
+		var file bytes.Buffer
+		if err := format.Encode(&file, aligned, opener(data)); err != nil {
+			t.Fatal(err)
+		}
+		back, err := read(file.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(aligned, back, headers); diff != "" {
+			t.Errorf("%d: read back (-written +read):\n%s", c.n, diff)
+		}
+		if !bytes.HasSuffix(file.Bytes(), []byte("12345678abc")) || int64(file.Len()) != c.want+11 {
+			t.Errorf("%d: %d bytes", c.n, file.Len())
+		}
+		if again, err := back.Align(c.n); err != nil || again.DataOffset != c.want {
+			t.Errorf("%d: aligned again: %+v, %v", c.n, again, err)
+		}
+	}
+	if _, err := h.Align(1 << 27); !errors.Is(err, format.ErrHeaderTooLarge) {
+		t.Errorf("2^27: %v", err)
+	}
+	for _, n := range []int64{-8, 0, 3, 24} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%d is taken for an alignment", n)
+				}
+			}()
+			h.Align(n)
+		}()
+	}
+}
+
+// itself is a reader that writes itself, and may be wrong about its length.
+type itself struct {
+	io.Reader // not to be used
+	says      int
+	data      string
+	err       error
+}
+
+func (r itself) Len() int { return r.says }
+
+func (r itself) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, r.data)
+	if r.err != nil {
+		err = r.err
+	}
+	return int64(n), err
+}
+
 func TestEncodeErrors(t *testing.T) {
 	h, err := format.NewHeader(nil, []format.Entry{{Name: "a", DType: tensor.F32, Shape: []int{2}}, {Name: "b", DType: tensor.U8, Shape: []int{0}}})
 	if err != nil {
@@ -192,6 +262,14 @@ func TestEncodeErrors(t *testing.T) {
 		{"empty", none, none, format.ErrSize, `tensor "a": 0 bytes`},
 		{"long", func() io.Reader { return strings.NewReader("123456789") }, none, format.ErrSize, `tensor "a": more data than the 8 bytes`},
 		{"not empty", eight, eight, format.ErrSize, `tensor "b": more data`},
+		{"right, writes itself", func() io.Reader { return itself{nil, 8, "12345678", nil} }, none, nil, ""},
+		{"short by its own account", func() io.Reader { return itself{nil, 7, "", nil} }, none, format.ErrSize, `tensor "a": 7 bytes of data, but F32 [2] needs 8`},
+		{"long by its own account", func() io.Reader { return itself{nil, 9, "", nil} }, none, format.ErrSize, `tensor "a": more data than the 8 bytes`},
+		{"shorter than it says", func() io.Reader { return itself{nil, 8, "1234567", nil} }, none, format.ErrSize, `tensor "a": 7 bytes`},
+		{"longer than it says", func() io.Reader { return itself{nil, 8, "123456789", nil} }, none, format.ErrSize, `tensor "a": more data`},
+		{"fails to write itself", func() io.Reader { return itself{nil, 8, "1234", broken} }, none, broken, `tensor "a": broken`},
+		{"short, not writing itself", func() io.Reader { return iotest.HalfReader(strings.NewReader("1234567")) }, none, format.ErrSize, `tensor "a": 7 bytes of data, but F32 [2] needs 8`},
+		{"long, not writing itself", func() io.Reader { return iotest.HalfReader(strings.NewReader("123456789")) }, none, format.ErrSize, `tensor "a": more data`},
 		{"reader fails", func() io.Reader { return iotest.ErrReader(broken) }, none, broken, `tensor "a": broken`},
 		{"reader fails at the end", eight, func() io.Reader { return iotest.ErrReader(broken) }, broken, `tensor "b": broken`},
 	} {
