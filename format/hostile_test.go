@@ -1,3 +1,5 @@
+//go:build !race
+
 package format_test
 
 import (
@@ -8,6 +10,8 @@ import (
 
 	"heft/format"
 )
+
+// The race detector has allocations of its own: this file is left out with it.
 
 // hostileHeaders are JSON texts of about n bytes that ask for as much memory or time as they can.
 var hostileHeaders = []struct {

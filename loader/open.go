@@ -142,18 +142,24 @@ func open(path string, paths []string, index *format.Index, opts []Option) (_ *M
 // path. The index may be nil.
 func (m *Model) openFiles(paths []string, index *format.Index) []error {
 	const atOnce = 16
+	files, errs := make([]*file, len(paths)), make([]error, len(paths))
+	one := func(i int) {
+		f, err := openHeader(paths[i])
+		if err == nil && index != nil {
+			f.members = f.count(index, i) // while the header is in the processor's cache
+		}
+		files[i], errs[i] = f, err
+	}
 	var g errgroup.Group
 	g.SetLimit(atOnce)
-	files, errs := make([]*file, len(paths)), make([]error, len(paths))
-	for i, path := range paths {
+	for i := 1; i < len(paths); i++ {
 		g.Go(func() error {
-			f, err := openHeader(path)
-			if err == nil && index != nil {
-				f.members = f.count(index, i) // while the header is in the processor's cache
-			}
-			files[i], errs[i] = f, err
+			one(i)
 			return nil // all are opened, so that the error does not depend on timing
 		})
+	}
+	if len(paths) > 0 {
+		one(0) // here: a single file needs no other goroutine
 	}
 	g.Wait()
 	for i, f := range files {

