@@ -127,17 +127,23 @@ type stream struct {
 
 	// These belong to the goroutine that runs ahead. The regions [behind, asked) are held.
 	behind, asked int
-	uses          map[place]int // of the pieces that are held: how many regions need them
-	held          int64         // the size of these pieces
+	needs         map[place]int64 // of the pieces that are held: the bytes that regions need of them, each region for itself
+	held          int64           // the bytes needed of all pieces, of none more than its size
 }
 
 // discarder is a store whose memory can be dropped piece by piece.
 type discarder interface {
-	// pieces returns the memory that a region needs, in pieces that begin at
-	// different places and come and go as a whole.
-	pieces(r *Region) []extent
-	// discard drops pieces, in disk order, as far as that can be done.
-	discard(pieces []extent)
+	// pieces returns the memory of which a region needs something, in pieces
+	// that come and go as a whole.
+	pieces(r *Region) []piece
+	// discard drops pieces as far as that can be done.
+	discard([]piece)
+}
+
+// piece is an extent that no other piece overlaps, and how much of it a region needs.
+type piece struct {
+	extent
+	need int64
 }
 
 func (m *Model) newStream(o StreamOptions, regions []*Region) (*stream, error) {
@@ -147,7 +153,7 @@ func (m *Model) newStream(o StreamOptions, regions []*Region) (*stream, error) {
 	s := &stream{
 		m: m, store: m.store.(discarder), regions: regions,
 		ready: make([]chan error, len(regions)), left: make(chan struct{}, len(regions)),
-		uses: make(map[place]int),
+		needs: make(map[place]int64),
 	}
 	for i := range s.ready {
 		s.ready[i] = make(chan error, 1)
@@ -280,53 +286,53 @@ func (s *stream) leave(ctx context.Context) bool {
 func (s *stream) fits(r *Region) bool {
 	more := int64(0)
 	for _, p := range s.store.pieces(r) {
-		if s.uses[place{p.file, p.lo}] == 0 {
-			more += p.hi - p.lo
-		}
+		needed := s.needs[place{p.file, p.lo}]
+		more += min(needed+p.need, p.hi-p.lo) - min(needed, p.hi-p.lo)
 	}
-	return s.behind == s.asked || s.held+more <= s.window
+	return s.behind == s.asked || more <= s.window-s.held
 }
 
-// hold counts the next region's pieces as held.
+// hold counts the next region as held.
 func (s *stream) hold(r *Region) {
 	for _, p := range s.store.pieces(r) {
-		at := place{p.file, p.lo}
-		if s.uses[at]++; s.uses[at] == 1 {
-			s.held += p.hi - p.lo
-		}
+		s.require(p, p.need)
 	}
 	s.asked++
 }
 
-// drop gives up the oldest region: of its pieces, those that no other region
-// needs are held no longer.
+// drop gives up the oldest region, and the pieces that no other needs.
 func (s *stream) drop() {
-	var gone []extent
-	for _, p := range s.store.pieces(s.regions[s.behind]) {
-		at := place{p.file, p.lo}
-		if s.uses[at]--; s.uses[at] == 0 {
-			delete(s.uses, at)
-			s.held -= p.hi - p.lo
-			gone = append(gone, p)
-		}
+	pieces := s.store.pieces(s.regions[s.behind])
+	for _, p := range pieces {
+		s.require(p, -p.need)
 	}
 	s.behind++
 	if s.evict {
-		s.store.discard(gone)
+		s.store.discard(slices.DeleteFunc(pieces, func(p piece) bool { return s.needs[place{p.file, p.lo}] > 0 }))
+	}
+}
+
+// require says that n bytes more are needed of a piece, or less.
+func (s *stream) require(p piece, n int64) {
+	at := place{p.file, p.lo}
+	before := s.needs[at]
+	s.held += min(before+n, p.hi-p.lo) - min(before, p.hi-p.lo)
+	if s.needs[at] = before + n; before+n == 0 {
+		delete(s.needs, at)
 	}
 }
 
 // pieces of the Read backend are tensors.
-func (h *heap) pieces(r *Region) (pieces []extent) {
+func (h *heap) pieces(r *Region) (pieces []piece) {
 	for _, t := range r.tensors {
-		if t.entry.Size() > 0 {
-			pieces = append(pieces, extent{t.file, t.entry.Begin, t.entry.End})
+		if n := t.entry.Size(); n > 0 {
+			pieces = append(pieces, piece{extent{t.file, t.entry.Begin, t.entry.End}, n})
 		}
 	}
 	return pieces
 }
 
-func (h *heap) discard(pieces []extent) {
+func (h *heap) discard(pieces []piece) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range pieces {
