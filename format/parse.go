@@ -183,15 +183,14 @@ func (p *parser) canonical(e *Entry) bool {
 	if !ok {
 		return false
 	}
-	n := len(p.dtypeName)
-	if len(b) <= n || b[n] != '"' || string(b[:n]) != p.dtypeName {
+	n, d := len(p.dtypeName), p.dtype
+	if n == 0 || len(b) <= n || b[n] != '"' || string(b[:n]) != p.dtypeName { // another type than the last tensor's
 		if n = bytes.IndexByte(b[:min(len(b), longDType)], '"'); n < 0 {
 			return false
 		}
-	}
-	d, ok := p.dtypeNamed(p.text[len(p.b)-len(b):][:n])
-	if !ok {
-		return false
+		if d, ok = p.dtypeNamed(p.text[len(p.b)-len(b):][:n]); !ok {
+			return false
+		}
 	}
 	if b, ok = cutLiteral(b[n:], `","shape":[`); !ok {
 		return false
