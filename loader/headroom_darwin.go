@@ -1,6 +1,11 @@
 package loader
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // headroom returns about how many bytes of memory the process can still have:
 // what is free, and what the kernel can free without writing it anywhere, the
@@ -10,7 +15,7 @@ func headroom() (int64, error) {
 	for _, name := range []string{"vm.page_free_count", "vm.page_pageable_external_count", "vm.page_purgeable_count"} {
 		n, err := unix.SysctlUint32(name)
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("sysctl %s: %w: %w", name, errors.ErrUnsupported, err)
 		}
 		pages += int64(n)
 	}

@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -22,7 +23,7 @@ func headroom() (int64, error) { return headroomIn(os.DirFS("/")) }
 func headroomIn(root fs.FS) (int64, error) {
 	available, ok := table(root, "proc/meminfo")["MemAvailable:"] // in KiB; Linux 3.14
 	if !ok {
-		return 0, fmt.Errorf("no MemAvailable in /proc/meminfo")
+		return 0, fmt.Errorf("no MemAvailable in /proc/meminfo: %w", errors.ErrUnsupported)
 	}
 	least := available << 10
 	for h, dir := range memoryGroups(root) {
