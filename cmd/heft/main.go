@@ -63,6 +63,26 @@ var verbs = []verb{
 		"heft check --strict Llama-3.1-8B/  # warnings count as errors",
 		"heft check --json *.safetensors  # each file for itself",
 	}, func() command { return new(check) }},
+	{"cache", "MODEL [PATTERN...]", "what is in the page cache, and who maps it", [3]string{
+		"heft cache -d 2 Llama-3.1-8B/  # two levels of modules",
+		"heft cache -s cached model.safetensors  # tensors with most bytes cached first",
+		"heft cache --who -d 0 Llama-3.1-8B/  # who maps it, and what each pays",
+	}, func() command { return new(cache) }},
+	{"warm", "MODEL [PATTERN...]", "read into the page cache", [3]string{
+		"heft warm Llama-3.1-8B/",
+		"heft warm --limit 4G Llama-3.1-8B/  # what comes first, as far as it fits",
+		"heft warm --pin Llama-3.1-8B/ 'model.layers.0.'  # until interrupted",
+	}, func() command { return new(warm) }},
+	{"evict", "MODEL [PATTERN...]", "drop from the page cache", [3]string{
+		"heft evict Llama-3.1-8B/",
+		"heft evict Llama-3.1-8B/ model.layers.",
+		"heft evict --json Llama-3.1-8B/ | jq .evicted",
+	}, func() command { return new(evict) }},
+	{"bench", "MODEL [PATTERN...]", "mmap, read and direct I/O side by side", [3]string{
+		"heft bench Llama-3.1-8B/  # from the page cache",
+		"heft bench --cold Llama-3.1-8B/  # from the disk",
+		"heft bench -n 9 model.safetensors 'h.*'  # medians of nine runs",
+	}, func() command { return new(bench) }},
 	{"help", "[VERB]", "this overview, or help with a verb", [3]string{
 		"heft help",
 		"heft help inspect",
@@ -110,13 +130,16 @@ func main() {
 // run does what the command line says and returns the exit status.
 func run(args []string) int {
 	c := newCLI(os.Stdout, os.Stderr)
+	c.dieOnInterrupt()
 	err := c.dispatch(args)
 	if werr := c.out.Flush(); errors.Is(werr, syscall.EPIPE) {
 		return statusYes // whoever reads has seen enough
 	} else if werr != nil {
 		err = werr
 	}
-	c.report(err)
+	if !errors.Is(err, context.Canceled) { // who interrupts knows why it ends
+		c.report(err)
+	}
 	return status(err)
 }
 

@@ -21,7 +21,8 @@ type listing struct {
 	tensors  []row // in disk order
 	size     int64 // bytes of all tensors
 	params   int64
-	model    *loader.Model // nil where the model is broken, and this is what could be read
+	model    *loader.Model                                 // nil where the model is broken, and this is what could be read
+	load     func(...loader.Option) (*loader.Model, error) // opens it anew
 }
 
 // A fileRow is one file of a model.
@@ -41,20 +42,19 @@ type row struct {
 
 // open opens the model that args begin with, and returns the arguments behind
 // it. Arguments that name .safetensors files are shards of the same model.
-func open(args []string) (*listing, []string, error) {
+func open(args []string, opts ...loader.Option) (*listing, []string, error) {
 	paths, rest := splitModel(args)
 	l := &listing{name: filepath.Clean(paths[0])}
 	path, err := snapshot(paths[0])
 	if err != nil {
 		return l, rest, err
 	}
-	if len(paths) == 1 {
-		l.model, err = loader.Open(path)
-	} else {
+	l.load = func(opts ...loader.Option) (*loader.Model, error) { return loader.Open(path, opts...) }
+	if len(paths) > 1 {
 		l.name = fmt.Sprintf("%s and %d more", l.name, len(paths)-1)
-		l.model, err = loader.OpenFiles(paths)
+		l.load = func(opts ...loader.Option) (*loader.Model, error) { return loader.OpenFiles(paths, opts...) }
 	}
-	if err != nil {
+	if l.model, err = l.load(opts...); err != nil {
 		l.model = nil
 		l.salvage(path, paths)
 		return l, rest, err
@@ -137,6 +137,31 @@ func (l *listing) pick(s *selection, patterns []string) ([]row, error) {
 		return nil, s.nothing(l.name, patterns, l.names())
 	}
 	return rows, nil
+}
+
+// openMapped opens the model that args begin with, for a verb about the page
+// cache: what cannot be mapped has no part in it. It returns the tensors that
+// the patterns behind it select.
+func openMapped(args []string, s *selection) (*listing, []row, error) {
+	l, patterns, err := open(args, loader.WithBackend(loader.BackendMmap))
+	if err != nil {
+		return nil, nil, err
+	}
+	rows, err := l.pick(s, patterns)
+	if err != nil {
+		l.close()
+		return nil, nil, err
+	}
+	return l, rows, nil
+}
+
+// region returns the region of the tensors in rows.
+func (l *listing) region(rows []row) (*loader.Region, error) {
+	names := make([]string, len(rows))
+	for i := range rows {
+		names[i] = rows[i].Name
+	}
+	return l.model.Region(names...)
 }
 
 // splitModel divides arguments into the files of a model and what follows.

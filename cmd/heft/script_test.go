@@ -6,10 +6,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -45,8 +49,67 @@ func TestScripts(t *testing.T) {
 			"mkmodel": mkmodel,
 			"status":  exits,
 			"like":    like,
+
+			"interrupt": interrupt,
+			"until":     until,
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "emulated" {
+				return false, fmt.Errorf("no condition %q", name)
+			}
+			return emulated(), nil
 		},
 	})
+}
+
+// emulated reports whether qemu-user runs this program. It rewrites
+// /proc/self/exe, but not /proc/thread-self/exe, and does not tell the truth
+// about madvise, cachestat and what processes map.
+func emulated() bool {
+	if runtime.GOOS != "linux" {
+		return false
+	}
+	told, err1 := os.Readlink("/proc/self/exe")
+	real, err2 := os.Readlink("/proc/thread-self/exe")
+	return err1 == nil && err2 == nil && told != real
+}
+
+// interrupt STREAM COMMAND ARG... starts a command, interrupts it when it has
+// written to the stream (stdout or stderr), from which no more is read before
+// it ends, and checks that it ends as it should.
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	path, err := exec.LookPath(args[1])
+	ts.Check(err)
+	cmd := exec.Command(path, args[2:]...)
+	cmd.Dir = ts.MkAbs(".")
+	pipe := cmd.StdoutPipe
+	if args[0] == "stderr" {
+		pipe = cmd.StderrPipe
+	}
+	r, err := pipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	deadline := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	defer deadline.Stop()
+	_, err = r.Read(make([]byte, 1))
+	ts.Check(err)
+	ts.Check(cmd.Process.Signal(os.Interrupt))
+	cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); (got == statusInterrupted) == neg {
+		ts.Fatalf("exit status %d, want %d", got, statusInterrupted)
+	}
+}
+
+// until PATTERN COMMAND ARG... runs a command, again and again for a minute at
+// most, until its standard output matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(10 * time.Millisecond) {
+		if ts.Check(ts.Exec(args[1], args[2:]...)); want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("stdout never matches %s:\n%s", args[0], ts.ReadFile("stdout"))
 }
 
 // exits runs a command and checks its exit status: status N COMMAND ARG...

@@ -37,6 +37,8 @@ type cli struct {
 
 	json, quiet, help, version bool
 	colorWhen                  string
+
+	interrupts chan os.Signal // see dieOnInterrupt
 }
 
 func newCLI(stdout, stderr *os.File) *cli {

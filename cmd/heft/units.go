@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // appendSize appends a number of bytes in a binary unit, to three or four
@@ -59,6 +60,47 @@ func appendPercent(dst []byte, part, whole int64, decimals int) []byte {
 		p = min(p, 100-step)
 	}
 	return append(strconv.AppendFloat(dst, p, 'f', decimals, 64), '%')
+}
+
+// appendDuration appends a time to three digits: "12.3 ms", "4.56 s".
+func appendDuration(dst []byte, d time.Duration) []byte {
+	v, unit := d.Seconds(), " s"
+	switch {
+	case d < time.Millisecond:
+		v, unit = v*1e6, " µs"
+	case d < time.Second:
+		v, unit = v*1e3, " ms"
+	}
+	decimals := 0
+	for limit := 99.95; decimals < 2 && v < limit; limit /= 10 {
+		decimals++
+	}
+	return append(strconv.AppendFloat(dst, v, 'f', decimals, 64), unit...)
+}
+
+// appendBar appends a bar that is filled as far as part is of whole, in steps
+// of half a column. It is full only if all is there; of nothing, it is.
+func appendBar(dst []byte, part, whole int64, columns int, ascii bool) []byte {
+	full, half, none := "█", "▌", "·"
+	if ascii {
+		full, half, none = "#", "-", "."
+	}
+	halves := 2 * columns
+	if part < whole {
+		halves = int(float64(part) / float64(whole) * float64(halves))
+		halves = min(max(halves, 0), 2*columns-1)
+	}
+	for i := 0; i < 2*columns; i += 2 {
+		switch {
+		case i+2 <= halves:
+			dst = append(dst, full...)
+		case i < halves:
+			dst = append(dst, half...)
+		default:
+			dst = append(dst, none...)
+		}
+	}
+	return dst
 }
 
 // parseSize reads a number of bytes as flags take it: 4096, 64M, 1.5G, 2KiB.
