@@ -10,7 +10,7 @@ import (
 // A result is what was measured of one method.
 type result struct {
 	Name    string  `json:"name"`
-	Cached  int64   `json:"cached"`          // most bytes that were in the page cache before a run
+	Cached  int64   `json:"cached"`          // bytes in the page cache before a run: the least, or with cold the most
 	Seconds float64 `json:"seconds"`         // from opening until every byte has gone through the processor
 	Rate    float64 `json:"rate"`            // bytes a second
 	CPU     float64 `json:"cpu"`             // seconds of processor time, of all threads; -1: not known

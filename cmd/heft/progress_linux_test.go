@@ -64,7 +64,7 @@ func mountSlow(t *testing.T, file *slowFile) string {
 	if file.Data, err = os.ReadFile(plain); err != nil {
 		t.Fatal(err)
 	}
-	file.begin, file.gate = 1<<20, make(chan struct{})
+	file.begin, file.gate = int64(len(file.Data))-8<<20, make(chan struct{})
 	file.Attr.Mode = 0o444
 	dir, root := t.TempDir(), &fs.Inode{}
 	server, err := fs.Mount(dir, root, &fs.Options{
@@ -161,7 +161,6 @@ func TestProgressOnTerminal(t *testing.T) {
 func TestInterruptSlowDisk(t *testing.T) {
 	file := &slowFile{}
 	path := mountSlow(t, file)
-	defer close(file.gate)
 	tty, screen := terminal(t)
 	cmd := heft("warm", path)
 	cmd.Stderr = tty
@@ -175,7 +174,11 @@ func TestInterruptSlowDisk(t *testing.T) {
 	if got := readUntil(t, screen, "\r\x1b[K"); strings.Contains(got, "error") {
 		t.Errorf("said %q", got)
 	}
-	// What is left of the process is in the kernel, which waits for the disk.
+	close(file.gate) // or what is left of the process would wait in the kernel
+	cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != statusInterrupted {
+		t.Errorf("exit status %d, want %d", got, statusInterrupted)
+	}
 }
 
 // A disk that fails is an error that says where.
