@@ -79,7 +79,7 @@ type cacheDoc struct {
 }
 
 func newCacheDoc(l *listing, rows []row, depth uint) *cacheDoc {
-	s := &sharer{cached: make(map[*format.Entry]int64, len(rows))}
+	s := &sharer{cached: make(map[*format.Entry]int64, len(rows)), shares: []share{}}
 	for i := range rows {
 		s.cached[&rows[i].Entry] = rows[i].cached
 	}

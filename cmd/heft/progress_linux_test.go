@@ -44,7 +44,8 @@ func (f *slowFile) Read(ctx context.Context, h fs.FileHandle, dest []byte, off i
 	return f.MemRegularFile.Read(ctx, h, dest, off)
 }
 
-// mountSlow returns the path of a model whose second tensor, "slow", is slow.
+// mountSlow returns the path of a model whose second tensor, "slow", is slow but
+// for the page in which it begins.
 func mountSlow(t *testing.T, file *slowFile) string {
 	t.Helper()
 	if emulated() {
@@ -64,7 +65,7 @@ func mountSlow(t *testing.T, file *slowFile) string {
 	if file.Data, err = os.ReadFile(plain); err != nil {
 		t.Fatal(err)
 	}
-	file.begin, file.gate = int64(len(file.Data))-8<<20, make(chan struct{})
+	file.begin, file.gate = int64(len(file.Data))-8<<20+4096, make(chan struct{})
 	file.Attr.Mode = 0o444
 	dir, root := t.TempDir(), &fs.Inode{}
 	server, err := fs.Mount(dir, root, &fs.Options{

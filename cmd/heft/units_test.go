@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"testing"
+	"time"
 )
 
 func TestAppendSize(t *testing.T) {
@@ -64,6 +65,38 @@ func TestParseSize(t *testing.T) {
 	for _, s := range []string{"", "M", "-1", "+1", "1X", "1MM", "0x10", "1e3", "NaN", "inf", "1..5", "9E", "1i", "99999999999999999999"} {
 		if got, err := parseSize(s); err == nil {
 			t.Errorf("parseSize(%q) = %d, want an error", s, got)
+		}
+	}
+}
+
+func TestAppendDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0.00 µs", 1234 * time.Nanosecond: "1.23 µs", 12345 * time.Microsecond: "12.3 ms", 123456 * time.Microsecond: "123 ms",
+		999999 * time.Microsecond: "1000 ms", time.Second: "1.00 s", 1234 * time.Second: "1234 s",
+	} {
+		if got := string(appendDuration(nil, d)); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestAppendBar(t *testing.T) {
+	for _, test := range []struct {
+		part, whole int64
+		ascii       bool
+		want        string
+	}{
+		{229, 1000, false, "███▌············"},
+		{188, 1000, false, "███·············"},
+		{0, 1000, false, "················"},
+		{999, 1000, false, "███████████████▌"},
+		{1000, 1000, false, "████████████████"},
+		{0, 0, false, "████████████████"},
+		{-1, 10, true, "................"},
+		{229, 1000, true, "###-............"},
+	} {
+		if got := string(appendBar(nil, test.part, test.whole, 16, test.ascii)); got != test.want {
+			t.Errorf("%d of %d: %s, want %s", test.part, test.whole, got, test.want)
 		}
 	}
 }
