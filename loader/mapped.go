@@ -41,7 +41,7 @@ func (*mapped) bytes(f *file, e format.Entry) ([]byte, error) {
 }
 
 func (s *mapped) strategy() string {
-	how := fmt.Sprintf("%d goroutines populate it, long runs with read-ahead, all else exactly", localWorkers)
+	how := fmt.Sprintf("%d goroutines populate it", localWorkers)
 	switch {
 	case !canPopulate():
 		how = fmt.Sprintf("%d goroutines read and then touch it, because the kernel cannot populate a mapping", s.workers())
@@ -72,7 +72,7 @@ func (s *mapped) evict(r *Region) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, x := range r.extents {
+	for _, x := range s.unpinned(r) {
 		if err := x.drop(); err != nil {
 			return 0, pathError("evict", x.file.path, err)
 		}

@@ -2,13 +2,11 @@ package loader
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"sync"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -74,71 +72,6 @@ func (x extent) request() {
 		madvise(b[:n], unix.MADV_WILLNEED)
 		b = b[n:]
 	}
-}
-
-// fill brings whole huge pages into the page cache, unless they are there. The
-// mapping that the views have is not used for that, because its hints are the
-// user's and hints on a part of it would split it: a window is mapped beside it.
-// With MADV_HUGEPAGE the kernel reads aligned huge pages whatever the read-ahead
-// of the device, with MADV_RANDOM nothing beyond them.
-func (x extent) fill(ctx context.Context, ahead bool, p *pace) error {
-	if x.cached() {
-		return nil
-	}
-	if !hugeReads() {
-		if !ahead {
-			x.request()
-		}
-		return nil // populating the views' mapping reads, or waits for, the rest
-	}
-	lo := x.lo &^ (hugePage - 1)
-	w, unmap, err := x.file.window(lo, x.hi)
-	if err != nil {
-		return nil // populating the views' mapping reads it too, only less well
-	}
-	defer unmap()
-	madvise(w, unix.MADV_HUGEPAGE)
-	if !ahead {
-		madvise(w, unix.MADV_RANDOM)
-	}
-	for len(w) > 0 && err == nil {
-		n := min(len(w), int(p.next()))
-		began := time.Now()
-		err = populate(w[:n])
-		p.took(int64(n), time.Since(began))
-		if w = w[n:]; ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-	return err
-}
-
-// cached reports whether all of the extent is known to be in the page cache.
-func (x extent) cached() bool {
-	page := int64(pageSize)
-	lo, hi := x.lo/page*page, (x.hi+page-1)/page*page
-	var c unix.Cachestat_t
-	err := cachestat(uint(x.file.f.Fd()), &unix.CachestatRange{Off: uint64(lo), Len: uint64(hi - lo)}, &c, 0)
-	return err == nil && int64(c.Cache) == (hi-lo)/page
-}
-
-// window maps the bytes [lo, hi) of the file, at an address for huge pages. lo
-// is a multiple of their size.
-func (f *file) window(lo, hi int64) (b []byte, unmap func(), err error) {
-	room := (uintptr(hi-lo) + hugePage - 1) &^ (hugePage - 1)
-	base, err := reserve(room)
-	if err != nil {
-		return nil, nil, err
-	}
-	unmap = func() { unreserve(base, room) }
-	// SAFETY: the reservation is our own and has room for the bytes.
-	if _, err := mmap(int(f.f.Fd()), lo, base, uintptr(hi-lo), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_FIXED); err != nil {
-		unmap()
-		return nil, nil, err
-	}
-	// SAFETY: these bytes are mapped until unmap is called. They are never
-	// touched, so that no fault can come of them.
-	return unsafe.Slice((*byte)(base), int(hi-lo)), unmap, nil
 }
 
 // canPopulate reports whether the kernel knows MADV_POPULATE_READ.
@@ -268,6 +201,9 @@ func (x extent) advise(a Advice) error {
 		return errors.ErrUnsupported
 	}
 	err := madvise(x.pages(), advices[a])
+	if err == nil && a == NoHugePage {
+		err = madvise(x.pages(), unix.MADV_NORMAL) // small pages without read-ahead would be one request each
+	}
 	if err == unix.EINVAL {
 		return errors.ErrUnsupported
 	}

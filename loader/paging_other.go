@@ -3,7 +3,6 @@
 package loader
 
 import (
-	"context"
 	"errors"
 	"syscall"
 )
@@ -16,7 +15,7 @@ func populate([]byte) error { return errors.ErrUnsupported }
 
 func (x extent) request() {}
 
-func (x extent) fill(context.Context, bool, *pace) error { return errors.ErrUnsupported }
+func hugeReads() bool { return true }
 
 func canPopulate() bool { return false }
 

@@ -50,16 +50,7 @@ func (s *mapped) unpin(r *Region) error {
 
 // unlock releases the pages of extents that no pinned region holds. pins.mu is held.
 func (s *mapped) unlock(extents []extent) error {
-	free := make([]extent, len(extents))
-	for i, x := range extents {
-		free[i] = x.rounded()
-	}
-	for _, r := range s.pins.regions {
-		for _, held := range r.extents {
-			free = subtract(free, held.rounded())
-		}
-	}
-	for _, x := range free {
+	for _, x := range s.pins.without(extents) {
 		if err := unlock(x.pages()); err != nil {
 			return pathError("unpin", x.file.path, err)
 		}
@@ -67,10 +58,35 @@ func (s *mapped) unlock(extents []extent) error {
 	return nil
 }
 
-// rounded returns the whole pages of the extent, which may end beyond the file.
+// unpinned returns the extents of a region without the pages that are pinned.
+func (s *mapped) unpinned(r *Region) []extent {
+	s.pins.mu.Lock()
+	defer s.pins.mu.Unlock()
+	if len(s.pins.regions) == 0 {
+		return r.extents
+	}
+	return s.pins.without(r.extents)
+}
+
+// without returns the whole pages of extents, clipped to their files, that no
+// pinned region holds. mu is held.
+func (p *pins) without(extents []extent) []extent {
+	free := make([]extent, len(extents))
+	for i, x := range extents {
+		free[i] = x.rounded()
+	}
+	for _, r := range p.regions {
+		for _, held := range r.extents {
+			free = subtract(free, held.rounded())
+		}
+	}
+	return free
+}
+
+// rounded returns the whole pages of the extent, the last one to the end of the file.
 func (x extent) rounded() extent {
 	page := int64(pageSize)
-	return extent{x.file, x.lo / page * page, (x.hi + page - 1) / page * page}
+	return extent{x.file, x.lo / page * page, min((x.hi+page-1)/page*page, x.file.id.size)}
 }
 
 // subtract returns what is left of extents without the bytes of y.

@@ -14,30 +14,14 @@ import (
 // address and file offset are both multiples of it.
 const hugePage = 2 << 20
 
-// way is how a part of a file is brought into the page cache. A huge page of
-// the cache is one request to the device and one entry in a page table, so what
-// can come in whole huge pages does; but nothing is read that was not asked for.
-type way uint8
-
-const (
-	wayAhead way = iota // whole huge pages, those behind them read ahead
-	wayExact            // whole huge pages and nothing else
-	wayEdge             // less than a huge page: its small pages and nothing else
-)
-
-// part is an extent that is to come in one way.
+// part is an extent that comes in one way. A huge page of the page cache is one
+// request to the device and one entry in a page table, so whole huge pages are
+// populated, which reads exactly them. An edge, less than a huge page, is asked
+// for in small pages first: populating would read what is beside it too.
 type part struct {
 	extent
-	way way
+	edge bool
 }
-
-const (
-	// longRun is from which length on read-ahead is worth its preparation.
-	longRun = 32 << 20
-	// aheadBytes is how far the kernel reads ahead of what is asked for: so
-	// long before the end of a run it must stop doing so.
-	aheadBytes = 16 << 20
-)
 
 // plan cuts extents into steps of at most stepBytes, which end at multiples of
 // that in the file wherever an extent is longer. Small extents share a step:
@@ -52,7 +36,7 @@ func plan(extents []extent) (steps [][]part) {
 				if size += hi - lo; size > stepBytes && step != nil {
 					steps, step, size = append(steps, step), nil, hi-lo
 				}
-				step = append(step, part{extent{x.file, lo, hi}, p.way})
+				step = append(step, part{extent{x.file, lo, hi}, p.edge})
 				lo = hi
 			}
 		}
@@ -63,9 +47,9 @@ func plan(extents []extent) (steps [][]part) {
 	return steps
 }
 
-// parts cuts an extent by the way that is best for each part.
+// parts cuts an extent into whole huge pages and the edges around them.
 func (x extent) parts() []part {
-	lo, hi := (x.lo+hugePage-1)&^(hugePage-1), x.hi&^(hugePage-1) // the whole huge pages
+	lo, hi := (x.lo+hugePage-1)&^(hugePage-1), x.hi&^(hugePage-1)
 	if x.lo == x.file.header.DataOffset && x.lo < hugePage {
 		lo = x.lo // before it is the header alone
 	}
@@ -73,25 +57,15 @@ func (x extent) parts() []part {
 		hi = x.hi
 	}
 	if lo >= hi {
-		return []part{{x, wayEdge}}
+		return []part{{x, true}}
 	}
-	ahead := lo
-	if hi-lo >= longRun {
-		if ahead = hi; hi < x.file.id.size {
-			ahead -= aheadBytes
-		}
-	}
-	cuts := []struct {
-		hi  int64
-		way way
-	}{{lo, wayEdge}, {ahead, wayAhead}, {hi, wayExact}, {x.hi, wayEdge}}
 	var parts []part
-	at := x.lo
-	for _, c := range cuts {
-		if c.hi > at {
-			parts = append(parts, part{extent{x.file, at, c.hi}, c.way})
-			at = c.hi
-		}
+	if x.lo < lo {
+		parts = append(parts, part{extent{x.file, x.lo, lo}, true})
+	}
+	parts = append(parts, part{extent{x.file, lo, hi}, false})
+	if hi < x.hi {
+		parts = append(parts, part{extent{x.file, hi, x.hi}, true})
 	}
 	return parts
 }
@@ -125,26 +99,35 @@ func (s *mapped) prefetch(r *Region) job {
 // bring returns once all parts of a step are in memory and mapped.
 func bring(ctx context.Context, m *Model, step []part, p *pace) error {
 	for _, part := range step {
-		if part.way == wayEdge {
+		if part.edge || !hugeReads() {
 			part.request()
 		}
 	}
 	for _, part := range step {
-		if part.way == wayEdge {
-			continue
-		}
-		if err := part.fill(ctx, part.way == wayAhead, p); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return part.explain(err)
-		}
-	}
-	for _, part := range step {
-		err := populate(part.pages())
+		err := part.populate(ctx, p)
 		if errors.Is(err, errors.ErrUnsupported) {
 			err = part.readAndTouch(ctx, m)
 		}
 		if err != nil {
 			return part.explain(err)
 		}
+	}
+	return nil
+}
+
+// populate returns once the extent is in memory and mapped.
+func (x extent) populate(ctx context.Context, p *pace) error {
+	for b := x.pages(); len(b) > 0; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(len(b), int(p.next()))
+		began := time.Now()
+		if err := populate(b[:n]); err != nil {
+			return err
+		}
+		p.took(int64(n), time.Since(began))
+		b = b[n:]
 	}
 	return nil
 }

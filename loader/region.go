@@ -125,6 +125,12 @@ func (r *Region) Size() int64 { return r.size }
 // is done; a read that is under way then is finished in the background and
 // holds the model until it ends, which on a hung file system may be never.
 //
+// It reads what is not in memory yet and nothing else, and what several calls
+// want at once is read once. What is in memory is only mapped, so that calling
+// it again costs little. In files just written, the page cache may hold small
+// pages, which cost more to map: [Region.Evict] before Prefetch has them read
+// again as huge ones.
+//
 // With [BackendRead] it reads the tensors that are not in memory yet.
 //
 // A page that cannot be read is a *[FaultError].
@@ -157,8 +163,9 @@ func (r *Region) Resident() (int64, error) {
 }
 
 // Evict drops the region from memory and returns the bytes that really went.
-// Pages that other mappings hold stay, and so do those at the edges that hold
-// other tensors too. The views stay valid: touched again, they read the file again.
+// Pages that other mappings hold stay, those at the edges that hold other
+// tensors too, and with [ReadWrite] those that are not on the disk yet. The
+// views stay valid: touched again, they read the file again.
 //
 // With [BackendRead] it forgets the tensors: slices handed out stay valid, and
 // their memory is free when the last of them is gone.
@@ -173,18 +180,27 @@ func (r *Region) Evict() (int64, error) {
 	return r.m.store.evict(r)
 }
 
-// Advice is a hint about how a region will be used. Each is passed to the
-// kernel as it is. Parts of a file with different hints become mappings of
-// their own, of which a process may have some ten thousands: hints are for
-// modules, not for thousands of tensors.
+// Advice is a hint about how a region will be used, given to the kernel in its
+// own words. Parts of a file with different hints become mappings of their own,
+// of which a process may have some ten thousands: hints are for modules, not
+// for thousands of tensors.
+//
+// A mapping begins with HugePage and Random: touching a byte reads the huge page
+// around it, 2 MiB, and nothing beyond it. With HugePage alone one touch reads
+// 12 MiB where the device's read-ahead is large (8 MiB), and touching
+// everything in order is no faster. [Region.Prefetch] relies on both: of a
+// region with other hints it may read more than is wanted, in smaller pages.
+//
+// Before Linux 5.18, and where huge pages are larger than 2 MiB, a mapping
+// begins without Random, which there has every page read by itself.
 type Advice uint8
 
 const (
-	Normal     Advice = iota // undoes Sequential and Random
-	Sequential               // read ahead more, and drop sooner what was read
-	Random                   // no read-ahead: every page touched is a read of its own; 30 times slower for whole tensors
-	HugePage                 // map and read 2 MiB at a time; the hint that a mapping starts with
-	NoHugePage               // undoes HugePage
+	Normal     Advice = iota // read ahead as the device is set to; undoes Sequential and Random
+	Sequential               // read ahead more, and drop sooner what was read: slower than Normal for weights
+	Random                   // no read-ahead: 2 MiB a touch with HugePage, else a page a touch, which is 30 times slower for whole tensors
+	HugePage                 // read and map 2 MiB at a time
+	NoHugePage               // read and map small pages, with read-ahead as Normal: ten times the processor time
 	Cold                     // first to go when memory is short
 )
 
