@@ -29,7 +29,12 @@
 // (64 MiB where pointers have 32 bits) has been retired in this way is the
 // oldest of it given back to the kernel.
 //
-// Writing through a view of a model opened [ReadOnly] faults.
+// # Writing
+//
+// Writing through a view of a model opened [ReadOnly] faults: inside a Guard that
+// is a [FaultError], outside it ends the program. With [CopyOnWrite] views may be
+// written and the file never changes. With [ReadWrite] they are the file, and
+// [Model.Sync] makes what was written durable.
 //
 // # What a mapping cannot promise
 //

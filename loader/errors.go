@@ -17,7 +17,7 @@ var (
 var errCannotMap = errors.New("cannot be mapped")
 
 // errReadable is the cause given for a fault on a page that is there when asked for again.
-var errReadable = errors.New("the page can be read: a read-only view was written to, or a read error has passed")
+var errReadable = errors.New("the page can be read: it was written to through a read-only view or where the disk is full, or a read error has passed")
 
 // FaultError says that the kernel could not supply a part of a file. The bytes
 // of the tensor must not be relied on.

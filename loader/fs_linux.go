@@ -35,8 +35,8 @@ var fileSystems = map[uint32]fileSystem{
 	0xbacbacbc:                 {"vmhgfs", true},
 }
 
-// system returns the file system that the file is on. Through overlayfs it does not see.
-func (f *file) system() fileSystem {
+// findSystem returns the file system that the file is on. Through overlayfs it does not see.
+func (f *file) findSystem() fileSystem {
 	var s unix.Statfs_t
 	if err := unix.Fstatfs(int(f.f.Fd()), &s); err != nil {
 		return fileSystem{"unknown", false}

@@ -29,8 +29,8 @@ func newMapped(m *Model, mode Mode) (store, error) {
 	}
 	s := &mapped{mode: mode, unmap: unmap}
 	for _, f := range m.files {
-		if fs := f.system(); fs.remote {
-			s.remote = fs.name
+		if f.system.remote {
+			s.remote = f.system.name
 		}
 	}
 	return s, nil
@@ -65,7 +65,7 @@ func (*mapped) resident(r *Region) (n int64, err error) {
 }
 
 func (s *mapped) evict(r *Region) (int64, error) {
-	if s.mode != ReadOnly {
+	if s.mode == CopyOnWrite {
 		return 0, r.m.fail("evict", errors.ErrUnsupported)
 	}
 	before, err := s.resident(r)

@@ -88,8 +88,11 @@ func reserve(length uintptr) (unsafe.Pointer, error) {
 // mapAt maps the file at an address inside a reservation that has room for it.
 func (f *file) mapAt(at unsafe.Pointer, mode Mode) error {
 	prot, flags := unix.PROT_READ, unix.MAP_SHARED
-	if mode == CopyOnWrite {
+	switch mode {
+	case CopyOnWrite:
 		prot, flags = unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_NORESERVE
+	case ReadWrite:
+		prot |= unix.PROT_WRITE
 	}
 	// SAFETY: at is in a reservation of our own, so that MAP_FIXED replaces nothing else.
 	if _, err := mmap(int(f.f.Fd()), 0, at, uintptr(f.id.size), prot, flags|unix.MAP_FIXED); err != nil {
@@ -131,6 +134,15 @@ func unreserve(base unsafe.Pointer, length uintptr) {
 	unix.MunmapPtr(base, length)
 }
 
+// flush writes the extent out to its file.
+func (x extent) flush() error {
+	for {
+		if err := unix.Msync(x.pages(), unix.MS_SYNC); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // identity is what tells whether a file is still the one that was opened.
 type identity struct {
 	dev, ino     uint64
@@ -151,13 +163,16 @@ func identify(f *os.File) (identity, error) {
 	}, err
 }
 
-// diff says in words in what now differs from id, or returns "".
-func (id identity) diff(now identity) string {
+// diff says in words in what now differs from id, or returns "". Times are
+// nothing to go by where the process itself may write.
+func (id identity) diff(now identity, mode Mode) string {
 	switch {
 	case now.size != id.size:
 		return fmt.Sprintf("its size was %d and is %d", id.size, now.size)
 	case now.dev != id.dev || now.ino != id.ino:
 		return fmt.Sprintf("its inode was %d:%d and is %d:%d", id.dev, id.ino, now.dev, now.ino)
+	case mode == ReadWrite:
+		return ""
 	case now.mtime != id.mtime:
 		return "it was modified"
 	case now.ctime != id.ctime:
@@ -166,4 +181,9 @@ func (id identity) diff(now identity) string {
 	return ""
 }
 
-func openFile(path string) (*os.File, error) { return os.Open(path) }
+func openFile(path string, mode Mode) (*os.File, error) {
+	if mode == ReadWrite {
+		return os.OpenFile(path, os.O_RDWR, 0)
+	}
+	return os.Open(path)
+}

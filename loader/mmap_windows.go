@@ -39,8 +39,11 @@ func (m *Model) mapFiles(mode Mode) (unmap func(), err error) {
 
 func (f *file) mapWhole(mode Mode) error {
 	prot, access := uint32(windows.PAGE_READONLY), uint32(windows.FILE_MAP_READ)
-	if mode == CopyOnWrite {
+	switch mode {
+	case CopyOnWrite:
 		prot, access = windows.PAGE_WRITECOPY, windows.FILE_MAP_COPY
+	case ReadWrite:
+		prot, access = windows.PAGE_READWRITE, windows.FILE_MAP_WRITE
 	}
 	h, err := windows.CreateFileMapping(windows.Handle(f.f.Fd()), nil, prot, 0, 0, nil)
 	if err == nil {
@@ -74,6 +77,11 @@ func unreserve(base unsafe.Pointer, _ uintptr) {
 	windows.VirtualFree(uintptr(base), 0, windows.MEM_RELEASE)
 }
 
+// flush writes the extent out to its file.
+func (x extent) flush() error {
+	return windows.FlushViewOfFile(x.file.addr+uintptr(x.lo), uintptr(x.hi-x.lo))
+}
+
 // identity is what tells whether a file is still the one that was opened.
 type identity struct {
 	volume  uint32
@@ -95,13 +103,16 @@ func identify(f *os.File) (identity, error) {
 	}, err
 }
 
-// diff says in words in what now differs from id, or returns "".
-func (id identity) diff(now identity) string {
+// diff says in words in what now differs from id, or returns "". Times are
+// nothing to go by where the process itself may write.
+func (id identity) diff(now identity, mode Mode) string {
 	switch {
 	case now.size != id.size:
 		return fmt.Sprintf("its size was %d and is %d", id.size, now.size)
 	case now.volume != id.volume || now.index != id.index:
 		return fmt.Sprintf("it was file %x:%x and is %x:%x", id.volume, id.index, now.volume, now.index)
+	case mode == ReadWrite:
+		return ""
 	case now.written != id.written:
 		return "it was modified"
 	}
@@ -110,12 +121,16 @@ func (id identity) diff(now identity) string {
 
 // openFile lets others rename and delete the file while it is open, as
 // elsewhere; os.Open does not.
-func openFile(path string) (*os.File, error) {
+func openFile(path string, mode Mode) (*os.File, error) {
+	access := uint32(windows.GENERIC_READ)
+	if mode == ReadWrite {
+		access |= windows.GENERIC_WRITE
+	}
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, pathError("open", path, err)
 	}
-	h, err := windows.CreateFile(name, windows.GENERIC_READ,
+	h, err := windows.CreateFile(name, access,
 		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
 		nil, windows.OPEN_EXISTING, windows.FILE_ATTRIBUTE_NORMAL, 0)
 	if err != nil {

@@ -17,11 +17,13 @@ import (
 // one that matches fs.ErrClosed.
 type Model struct {
 	path     string // as errors call the model: what was given to Open
+	mode     Mode
 	files    []*file
 	index    placer // which file holds a tensor; nil where there is but one file
 	store    store
 	lifetime lifetime
 	record   record
+	syncs    syncs
 }
 
 // A placer knows which of a model's files holds a tensor: the index of a
@@ -35,6 +37,7 @@ type file struct {
 	path    string
 	f       *os.File // held open for diagnosis, Changed, and reading around the mapping
 	id      identity
+	system  fileSystem
 	header  *format.Header
 	place   int    // in Model.files
 	members int    // how many of the header's tensors belong to the model
@@ -77,23 +80,33 @@ func (m *Model) release() {
 // or when the last [Model.Guard] or [Region.Prefetch] that is under way
 // returns. It may be called anywhere, inside a Guard too, and more than once.
 //
-// Views of the Read backend stay valid.
+// Close waits for nobody. On a remote file system, where closing a file can
+// wait for the other side, that is left to a goroutine, which a server that never
+// answers keeps, with the descriptor, for ever.
+//
+// Views of the Read backend stay valid. The error is that of a [Model.Sync]
+// that failed, or nil; Close itself writes nothing out.
 func (m *Model) Close() error {
 	if m.lifetime.close() {
 		m.teardown()
 	}
-	return nil
+	return m.syncs.err()
 }
 
 func (m *Model) teardown() {
 	m.store.close()
 	for _, f := range m.files {
-		f.f.Close() // nothing was written through it: no error is of interest
+		if f.system.remote {
+			go f.f.Close() // close(2) asks the other side and waits for its answer
+			continue
+		}
+		f.f.Close() // what was written is Sync's concern: no error is of interest
 	}
 }
 
 // Tensor returns the named tensor. It is a view that is valid until
-// [Model.Close]; its bytes must not be written if the mode is [ReadOnly].
+// [Model.Close]. Its bytes may be written as the [Mode] says; where they may
+// not, or where the disk has no room for them, writing faults.
 // Mapped, it allocates nothing and reads nothing. With [BackendRead] the first
 // call reads the tensor, and all calls return the same memory until it is evicted.
 //
@@ -235,6 +248,9 @@ func (m *Model) Metadata() map[string]string {
 // within one tick of the clock (up to 10 ms) bear the same time, and writes of other
 // processes through a mapping change the time when they reach the disk. A new link or
 // mode counts as a change, and so does a file renamed over the one that is open.
+//
+// With [ReadWrite], where writing through a view changes the times, only size and
+// inode count.
 func (m *Model) Changed() error {
 	if err := m.acquire("stat"); err != nil {
 		return err
@@ -245,19 +261,9 @@ func (m *Model) Changed() error {
 		if err != nil {
 			return pathError("stat", f.path, err)
 		}
-		if diff := f.id.diff(now); diff != "" {
+		if diff := f.id.diff(now, m.mode); diff != "" {
 			return pathError("stat", f.path, fmt.Errorf("%w: %s", ErrChanged, diff))
 		}
 	}
-	return nil
-}
-
-// Sync returns nil: in the modes that there are, nothing written has to reach a
-// file.
-func (m *Model) Sync() error {
-	if err := m.acquire("sync"); err != nil {
-		return err
-	}
-	m.release()
 	return nil
 }

@@ -91,7 +91,7 @@ func openDir(dir string, opts []Option) (*Model, error) {
 
 // openIndex opens the shards that an index names.
 func openIndex(path string, opts []Option) (*Model, error) {
-	f, _, err := openRegular(path)
+	f, _, err := openRegular(path, ReadOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func open(path string, paths []string, index *format.Index, opts []Option) (_ *M
 	if err != nil {
 		return nil, pathError("open", path, err)
 	}
-	m := &Model{path: path, record: record{faults: countFaults()}}
+	m := &Model{path: path, mode: c.mode, record: record{faults: countFaults()}}
 	defer func() {
 		if err != nil {
 			for _, f := range m.files {
@@ -144,7 +144,7 @@ func (m *Model) openFiles(paths []string, index *format.Index) []error {
 	const atOnce = 16
 	files, errs := make([]*file, len(paths)), make([]error, len(paths))
 	one := func(i int) {
-		f, err := openHeader(paths[i])
+		f, err := openHeader(paths[i], m.mode)
 		if err == nil && index != nil {
 			f.members = f.count(index, i) // while the header is in the processor's cache
 		}
@@ -172,8 +172,8 @@ func (m *Model) openFiles(paths []string, index *format.Index) []error {
 }
 
 // openHeader opens a safetensors file and reads its header.
-func openHeader(path string) (*file, error) {
-	f, id, err := openRegular(path)
+func openHeader(path string, mode Mode) (*file, error) {
+	f, id, err := openRegular(path, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -182,12 +182,14 @@ func openHeader(path string) (*file, error) {
 		f.Close()
 		return nil, pathError("open", path, err)
 	}
-	return &file{path: path, f: f, id: id, header: h, members: len(h.Tensors)}, nil
+	file := &file{path: path, f: f, id: id, header: h, members: len(h.Tensors)}
+	file.system = file.findSystem()
+	return file, nil
 }
 
 // openRegular opens a regular file. It asks before it opens: opening a pipe
 // waits for a writer, and opening a device does what the device likes.
-func openRegular(path string) (*os.File, identity, error) {
+func openRegular(path string, mode Mode) (*os.File, identity, error) {
 	fi, err := os.Stat(path)
 	if err == nil && !fi.Mode().IsRegular() {
 		err = fmt.Errorf("%s, not a regular file", kindOf(fi.Mode()))
@@ -195,9 +197,12 @@ func openRegular(path string) (*os.File, identity, error) {
 	if err != nil {
 		return nil, identity{}, pathError("open", path, err)
 	}
-	f, err := openFile(path)
+	f, err := openFile(path, mode)
 	if err != nil {
-		return nil, identity{}, err
+		if mode == ReadWrite {
+			err = fmt.Errorf("%w: with ReadWrite, files must be such as may be written", errors.Unwrap(err))
+		}
+		return nil, identity{}, pathError("open", path, err)
 	}
 	id, err := identify(f)
 	if err == nil && !id.regular {

@@ -90,7 +90,7 @@ func TestOpenErrors(t *testing.T) {
 		{"bad.index.json", []byte("{}"), nil, "weight_map", nil},
 		{"mode.safetensors", good, errors.ErrUnsupported, "Mode(9)", []Option{WithMode(9)}},
 		{"backend.safetensors", good, errors.ErrUnsupported, "Backend(9)", []Option{WithBackend(9)}},
-		{"write.safetensors", good, errors.ErrUnsupported, "ReadWrite", []Option{WithMode(ReadWrite)}},
+		{"write.safetensors", good, errors.ErrUnsupported, "ReadWrite with BackendRead", []Option{WithMode(ReadWrite), WithBackend(BackendRead)}},
 		{"both.safetensors", good, errors.ErrUnsupported, "CopyOnWrite with BackendRead", []Option{WithMode(CopyOnWrite), WithBackend(BackendRead)}},
 	} {
 		path := filepath.Join(dir, test.name)

@@ -21,7 +21,7 @@ func configure(opts []Option) (c config, err error) {
 	switch {
 	case c.backend > BackendRead:
 		err = fmt.Errorf("%v: %w", c.backend, errors.ErrUnsupported)
-	case c.mode >= ReadWrite:
+	case c.mode > ReadWrite:
 		err = fmt.Errorf("%v: %w", c.mode, errors.ErrUnsupported)
 	case c.backend == BackendRead && c.mode != ReadOnly:
 		err = fmt.Errorf("%v with %v: %w", c.mode, c.backend, errors.ErrUnsupported)
@@ -33,13 +33,15 @@ func configure(opts []Option) (c config, err error) {
 type Mode uint8
 
 const (
-	// ReadOnly views fault when they are written to.
+	// ReadOnly views fault when they are written to: inside a [Model.Guard] that
+	// is a [FaultError], outside it crashes the program.
 	ReadOnly Mode = iota
 	// CopyOnWrite views may be written. Nobody else sees it and the file never
 	// changes; each page written costs its size in private memory.
 	CopyOnWrite
-	// ReadWrite views are the file: other processes see at once what is written.
-	// Not there yet: Open answers errors.ErrUnsupported.
+	// ReadWrite views are the file: other processes see at once what is written,
+	// and [Model.Sync] makes it durable. Open needs files that it may write.
+	// Several processes may write; nothing orders what they write but they themselves.
 	ReadWrite
 )
 

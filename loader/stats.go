@@ -18,8 +18,8 @@ type Stats struct {
 	Mapped   int64 // address space that shows the files
 	MappedIn int64 // in page tables: touching it does not fault (Rss)
 	Huge     int64 // of MappedIn, mapped 2 MiB at a time (FilePmdMapped, ShmemPmdMapped)
-	Shared   int64 // of MappedIn, mapped by other processes too (Shared_Clean, Shared_Dirty)
-	Private  int64 // of MappedIn, mapped by this process alone; what was written with [CopyOnWrite] is there
+	Shared   int64 // of MappedIn, pages of the page cache: one copy for all processes, whether or not others map it now
+	Private  int64 // of MappedIn, pages that this process alone has, which it wrote to with [CopyOnWrite] (Anonymous)
 	Locked   int64 // pinned (Locked)
 
 	// Resident is the bytes of the model's tensors that are in memory, as
@@ -54,7 +54,7 @@ func (m *Model) Stats() (Stats, error) {
 	s.PrefetchBytes, s.PrefetchTime = m.record.last()
 	s.FileSystem, s.Strategy = "unknown", m.store.strategy()
 	if len(m.files) > 0 {
-		s.FileSystem = m.files[0].system().name
+		s.FileSystem = m.files[0].system.name
 	}
 	if m.record.fallback != nil {
 		s.Strategy += fmt.Sprintf(", because mapping is not possible: %v", m.record.fallback)

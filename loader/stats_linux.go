@@ -67,12 +67,12 @@ func (s *Stats) add(field string, value []byte) {
 		s.Mapped += n
 	case "Rss":
 		s.MappedIn += n
+		s.Shared += n
 	case "FilePmdMapped", "ShmemPmdMapped":
 		s.Huge += n
-	case "Shared_Clean", "Shared_Dirty":
-		s.Shared += n
-	case "Private_Clean", "Private_Dirty":
+	case "Anonymous":
 		s.Private += n
+		s.Shared -= n
 	case "Locked":
 		s.Locked += n
 	}
