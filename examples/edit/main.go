@@ -53,13 +53,15 @@ func edit(model string, mode loader.Mode, name string, f func([]float32)) error 
 	defer m.Close()
 	// A page that cannot be read, or a disk too full to write to, ends the function with an error.
 	err = m.Guard(func() error {
-		t, err1 := m.Tensor(name)
-		values, err2 := tensor.Of[float32](t)
-		if err := errors.Join(err1, err2); err != nil {
+		t, err := m.Tensor(name)
+		if err != nil {
 			return err
 		}
-		f(values)
-		return nil
+		values, err := tensor.Of[float32](t)
+		if err == nil {
+			f(values)
+		}
+		return err
 	})
 	return errors.Join(err, m.Changed(), m.Sync())
 }
@@ -70,8 +72,7 @@ func scale(values []float32, factor float32) {
 	}
 }
 
-func norm(values []float32) float64 {
-	var sum float64
+func norm(values []float32) (sum float64) {
 	for _, v := range values {
 		sum += float64(v) * float64(v)
 	}
