@@ -187,25 +187,13 @@ func (b *benchmark) prepare(ctx context.Context) (cached int64, err error) {
 // restore leaves the page cache as it was found, to the tensor: one of which
 // only a part was there goes the way of the larger part.
 func (b *benchmark) restore(ctx context.Context) error {
-	var in, out []row
+	var in []row
 	for _, r := range b.rows {
-		switch {
-		case r.cached < r.Size()-r.cached:
-			out = append(out, r)
-		case b.cold:
+		if b.cold && r.cached >= r.Size()-r.cached {
 			in = append(in, r)
 		}
 	}
-	drop, err := b.l.region(out)
-	if err != nil {
-		return err
-	}
-	fetch, err := b.l.region(in)
-	if err != nil {
-		return err
-	}
-	_, err = drop.Evict()
-	return cmp.Or(err, fetch.Prefetch(ctx))
+	return cmp.Or(b.l.restore(b.rows), <-b.l.fetch(ctx, in))
 }
 
 // load opens the files anew, reads all tensors with a backend, and looks at every byte.

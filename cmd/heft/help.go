@@ -41,10 +41,8 @@ a directory, or a models--ORG--NAME directory of the hub's cache.
 PATTERN is a shell glob over names of tensors: * crosses dots, and a trailing dot
 selects a module: 'model.layers.3.'
 
-  --json        one JSON document: sizes in bytes, names verbatim
-  --color WHEN  auto, always, never; auto honours NO_COLOR and TERM=dumb
-  -q, --quiet   no progress, no summary
-  -h, --help    help with a verb      --version   the version of this program
+  --json       one JSON document, sizes in bytes  --color WHEN  auto, always, never
+  -q, --quiet  no progress, no summary            -h, --help    help with a verb
 
 Status: 0 yes; 1 a negative answer, or nothing selected; 2 trouble.
 `)

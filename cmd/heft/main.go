@@ -63,6 +63,11 @@ var verbs = []verb{
 		"heft check --strict Llama-3.1-8B/  # warnings count as errors",
 		"heft check --json *.safetensors  # each file for itself",
 	}, func() command { return new(check) }},
+	{"sum", "MODEL [PATTERN...]", "checksums of tensors, whatever files they are in", [3]string{
+		"heft sum Llama-3.1-8B/ >sums",
+		"heft sum --check sums merged.safetensors",
+		"heft sum model.safetensors lm_head. | cut -c-64",
+	}, func() command { return new(sums) }},
 	{"cache", "MODEL [PATTERN...]", "what is in the page cache, and who maps it", [3]string{
 		"heft cache -d 2 Llama-3.1-8B/  # two levels of modules",
 		"heft cache -s cached model.safetensors  # tensors with most bytes cached first",

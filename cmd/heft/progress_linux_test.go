@@ -187,7 +187,7 @@ func TestBadDisk(t *testing.T) {
 	file := &slowFile{bad: true}
 	path := mountSlow(t, file)
 	close(file.gate)
-	for _, args := range [][]string{{"warm", path}, {"bench", "-n", "1", path}, {"bench", "-n", "1", "--cold", path}} {
+	for _, args := range [][]string{{"warm", path}, {"sum", path}, {"bench", "-n", "1", path}, {"bench", "-n", "1", "--cold", path}} {
 		cmd := heft(args...)
 		out, _ := cmd.CombinedOutput()
 		want := `heft: error: read ` + path + `: tensor "slow": offset `
