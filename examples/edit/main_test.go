@@ -26,7 +26,7 @@ func TestRun(t *testing.T) {
 		return b
 	}
 	before := read()
-	const want = "norm 0.760945, scaled 1.52189\n"
+	const want = "sum 2.99999, scaled 5.99997\n"
 	for _, write := range []bool{false, true} {
 		var out bytes.Buffer
 		if err := run(&out, write, dir, "layers.0.bias", 2); err != nil || out.String() != want {
