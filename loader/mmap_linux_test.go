@@ -68,10 +68,13 @@ func TestMmapFails(t *testing.T) {
 }
 
 // sparse writes a file with one tensor of n zero bytes that takes no room on the disk.
-func sparse(t testing.TB, n int64) string {
+func sparse(t testing.TB, n int64) string { return sparseIn(t, t.TempDir(), n) }
+
+func sparseIn(t testing.TB, dir string, n int64) string {
+	t.Helper()
 	header := fmt.Sprintf(`{"a":{"dtype":"U8","shape":[%d],"data_offsets":[0,%[1]d]}}`, n)
 	content := append([]byte{byte(len(header)), 0, 0, 0, 0, 0, 0, 0}, header...)
-	path := write(t, t.TempDir(), "m.safetensors", content)
+	path := write(t, dir, "m.safetensors", content)
 	if err := os.Truncate(path, int64(len(content))+n); err != nil {
 		t.Skip(err)
 	}
