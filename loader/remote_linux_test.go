@@ -1,3 +1,7 @@
+// The module go-fuse does not build where an int has 32 bits.
+
+//go:build !386 && !arm && !mips && !mipsle
+
 package loader
 
 import (
