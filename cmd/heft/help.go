@@ -41,8 +41,8 @@ a directory, or a models--ORG--NAME directory of the hub's cache.
 PATTERN is a shell glob over names of tensors: * crosses dots, and a trailing dot
 selects a module: 'model.layers.3.'
 
-  --json       one JSON document, sizes in bytes  --color WHEN  auto, always, never
-  -q, --quiet  no progress, no summary            -h, --help    help with a verb
+  --json       one JSON document        --color WHEN  auto, always, never
+  -q, --quiet  no progress, no summary  -h, --help    help with a verb
 
 Status: 0 yes; 1 a negative answer, or nothing selected; 2 trouble.
 `)

@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Setenv("LANG", "C.UTF-8")
 			e.Setenv("TERM", "xterm")
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // a race detector that wants to see more would wait a second
 			e.Setenv("ESC", "\x1b")
 			e.Setenv("BELL", "\a")
 			specs, err := filepath.Abs("testdata/spec")
