@@ -176,21 +176,27 @@ func (e *Entry) appendJSON(b []byte, dataOffset int64) []byte {
 // appendString appends a JSON string with no more escapes than JSON demands, as
 // the reference does. (encoding/json escapes <, >, & and two line separators, too.)
 func appendString(b []byte, s string) []byte {
-	const short = "btn\x00fr" // the escapes of 8 to 13; 11 has none
 	b = append(b, '"')
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c >= 8 && c <= 13 && c != 11:
-			b = append(b, '\\', short[c-8])
-		case c < ' ':
-			b = fmt.Appendf(b, `\u%04x`, c)
-		default:
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
+			b = appendEscape(b, c)
+		} else {
 			b = append(b, c)
 		}
 	}
 	return append(b, '"')
+}
+
+// appendEscape appends the escape of a character that cannot stand in a JSON string.
+func appendEscape(b []byte, c byte) []byte {
+	const short = "btn\x00fr" // the escapes of 8 to 13; 11 has none
+	switch {
+	case c == '"' || c == '\\':
+		return append(b, '\\', c)
+	case c >= 8 && c <= 13 && c != 11:
+		return append(b, '\\', short[c-8])
+	}
+	return fmt.Appendf(b, `\u%04x`, c)
 }
 
 // Align returns h with its data moved up to the next multiple of n, a power of
