@@ -1,6 +1,9 @@
 package loader
 
-import "io"
+import (
+	"cmp"
+	"io"
+)
 
 // Section reads the bytes of one tensor as they are in its file, without
 // mapping them: errors are errors, not faults. It becomes invalid with
@@ -25,7 +28,8 @@ type Section struct {
 //
 //	loader.WriteFile(path, h, func(name string) (io.Reader, error) { return m.Section(name) })
 //
-// Errors: [ErrNotFound], fs.ErrClosed. Those of reading are *[FaultError].
+// Errors: [ErrNotFound], fs.ErrClosed. Those of reading are *[FaultError], and
+// [ErrChanged] in place of io.EOF if a file of the model has changed by then.
 func (m *Model) Section(name string) (*Section, error) {
 	if err := m.acquire("section"); err != nil {
 		return nil, err
@@ -41,6 +45,16 @@ func (m *Model) Section(name string) (*Section, error) {
 		file:          f,
 		begin:         e.Begin,
 	}, nil
+}
+
+// Read reads on. At the end the error is io.EOF if all that was read is what the
+// model was opened with.
+func (s *Section) Read(b []byte) (int, error) {
+	n, err := s.SectionReader.Read(b)
+	if err == io.EOF {
+		err = cmp.Or(s.m.Changed(), err)
+	}
+	return n, err
 }
 
 // diagnosed reads a file, and answers what goes wrong with a FaultError.

@@ -42,19 +42,17 @@ func (k *kernelCopy) Len() int                   { return int(k.s.Size() - k.don
 // WriteTo moves the section to the end of the target, which the writer is:
 // whole blocks are shared where the file system does that and they lie alike in
 // both files, the rest is copied.
-func (k *kernelCopy) WriteTo(io.Writer) (n int64, err error) {
-	if err := k.s.m.acquire("section"); err != nil { // the descriptor must stay ours
-		return 0, err
-	}
-	defer k.s.m.release()
+func (k *kernelCopy) WriteTo(io.Writer) (int64, error) {
 	if lo, hi := k.blocks(); lo < hi {
 		if err := k.copy(lo); err != nil {
 			return k.done, err
 		}
 		k.clone(hi)
 	}
-	err = k.copy(k.s.Size())
-	return k.done, err
+	if err := k.copy(k.s.Size()); err != nil {
+		return k.done, err
+	}
+	return k.done, k.s.m.Changed()
 }
 
 // blocks returns the part of the section that could be shared: whole blocks of
@@ -74,6 +72,10 @@ func (k *kernelCopy) blocks() (lo, hi int64) {
 
 // clone shares the section up to hi with the target. The kernel does all of it or nothing.
 func (k *kernelCopy) clone(hi int64) {
+	if k.s.m.acquire("section") != nil {
+		return // copy tells
+	}
+	defer k.s.m.release()
 	n := hi - k.done
 	err := unix.IoctlFileCloneRange(int(k.t.f.Fd()), &unix.FileCloneRange{
 		Src_fd:      int64(k.s.file.f.Fd()),
@@ -107,10 +109,16 @@ func (k *kernelCopy) copy(hi int64) error {
 	return nil
 }
 
+// copyRange has the kernel copy some of the section before hi. Closing the model
+// ends that after a step: its descriptor is then no longer to be used.
 func (k *kernelCopy) copyRange(hi int64) (int64, error) {
 	if k.t.cannotCopy {
 		return 0, unix.EOPNOTSUPP
 	}
+	if err := k.s.m.acquire("section"); err != nil {
+		return 0, err
+	}
+	defer k.s.m.release()
 	from, to := k.s.begin+k.done, k.t.pos
 	n, err := unix.CopyFileRange(int(k.s.file.f.Fd()), &from, int(k.t.f.Fd()), &to, int(min(hi-k.done, copyStep)), 0)
 	return int64(n), err

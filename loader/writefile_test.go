@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"heft/format"
 	"heft/tensor"
@@ -336,6 +337,21 @@ func TestSectionErrors(t *testing.T) {
 	}
 	if b, err := io.ReadAll(s); err != nil || !bytes.Equal(b, x.bytes()) {
 		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	now := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(src, now, now); err != nil {
+		t.Fatal(err)
+	}
+	changing := func(wrap func(io.Reader) io.Reader) func(string) (io.Reader, error) {
+		return func(name string) (io.Reader, error) {
+			s, err := m.Section(name)
+			return wrap(s), err
+		}
+	}
+	for _, wrap := range []func(io.Reader) io.Reader{iotest.HalfReader, func(r io.Reader) io.Reader { return r }} {
+		if err := WriteFile(dst, header(t, x), changing(wrap)); !errors.Is(err, ErrChanged) {
+			t.Errorf("changed: %v", err)
+		}
 	}
 	if err := os.Truncate(src, 200_000); err != nil {
 		t.Fatal(err)
