@@ -3,6 +3,7 @@ package format
 import (
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // The kinds of errors in a header, in the order of their precedence: of several
@@ -34,13 +35,22 @@ type Error struct {
 // Error returns one line: the tensor, quoted, if there is one, and what is wrong.
 func (e *Error) Error() string {
 	if e.Tensor != "" {
-		return fmt.Sprintf("tensor %q: %v", e.Tensor, e.Err)
+		return fmt.Sprintf("tensor %s: %v", quote(e.Tensor), e.Err)
 	}
 	return e.Err.Error()
 }
 
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
+
+// quote quotes a name; of one that is too long for a line, its beginning and its end.
+func quote(name string) string {
+	const most, kept = 240, 100
+	if len(name) > most {
+		return fmt.Sprintf("%q...%q", name[:kept], name[len(name)-kept:])
+	}
+	return strconv.Quote(name)
+}
 
 // fault says in its own words what is wrong, and matches a kind.
 type fault struct {

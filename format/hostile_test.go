@@ -98,7 +98,7 @@ func short(i int) string {
 	return s
 }
 
-// TestHostileMemory holds Read and Check of hostile headers to 16 bytes allocated, garbage included, a byte of header.
+// TestHostileMemory holds Read of hostile headers to 16 bytes allocated, garbage included, a byte of header.
 func TestHostileMemory(t *testing.T) {
 	const n, most = 1 << 20, 16
 	for _, c := range hostileHeaders {
@@ -113,6 +113,30 @@ func TestHostileMemory(t *testing.T) {
 			t.Logf("%-25s %4.1f bytes a byte of header", c.name, per)
 		}
 		runtime.KeepAlive(h)
+	}
+}
+
+// TestHostileIndexMemory does the same for ReadIndex.
+func TestHostileIndexMemory(t *testing.T) {
+	const n, most = 1 << 20, 16
+	for _, c := range []struct{ name, text string }{
+		{"many weight maps", repeat(n, func(int) string { return `"weight_map":{}` })},
+		{"lines", `{"weight_map":{` + strings.Repeat("\n", n) + `}}`},
+		{"short names", `{"weight_map":` + repeat(n, func(i int) string { return fmt.Sprintf(`"%s":"a.safetensors"`, short(i)) }) + "}"},
+		{"many shards", `{"weight_map":` + repeat(n, func(i int) string { return fmt.Sprintf(`"%s":"%s.safetensors"`, short(i), short(i)) }) + "}"},
+		{"same name", `{"weight_map":` + repeat(n, func(int) string { return `"":"a.safetensors"` }) + "}"},
+		{"metadata", `{"metadata":{"a":[0` + strings.Repeat(",0", n) + `]},"weight_map":{}}`},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		x, err := format.ReadIndex(strings.NewReader(c.text))
+		runtime.ReadMemStats(&after)
+		if per := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(c.text)); per > most {
+			t.Errorf("%s: %.1f bytes allocated a byte of index (%v)", c.name, per, err)
+		} else {
+			t.Logf("%-25s %4.1f bytes a byte of index", c.name, per)
+		}
+		runtime.KeepAlive(x)
 	}
 }
 

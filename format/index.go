@@ -14,8 +14,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxIndex is the longest index that is read. Indexes of the largest checkpoints have some 10 MB.
-const maxIndex = 100_000_000
+const (
+	maxIndex         = 100_000_000 // the longest index that is read; those of the largest checkpoints have some 10 MB
+	maxIndexMetadata = 1 << 20     // the longest metadata in it, which take many times their length in memory
+)
 
 var (
 	// ErrIndex is the kind of an index that is not what it should be.
@@ -151,6 +153,9 @@ func (s *indexScanner) readMetadata() bool {
 	if !s.skip(2) {
 		return false
 	}
+	if n := s.i - start; n > maxIndexMetadata {
+		return s.fail(start, "metadata of %d bytes, of at most %d", n, maxIndexMetadata)
+	}
 	d := json.NewDecoder(bytes.NewReader(s.b[start:s.i]))
 	d.UseNumber()
 	if err := d.Decode(&s.metadata); err != nil {
@@ -160,9 +165,11 @@ func (s *indexScanner) readMetadata() bool {
 }
 
 func (s *indexScanner) weightMap() bool {
-	s.mapped = true
-	rest := s.b[s.i:]
-	s.tensors = slices.Grow(s.tensors[:0], min(bytes.Count(rest, []byte{'\n'}), len(rest)/minMapped)) // a tensor a line
+	if !s.mapped { // counting at every one of many would take quadratic time
+		rest := s.b[s.i:]
+		s.tensors = make([]placed, 0, min(bytes.Count(rest, []byte{'\n'}), len(rest)/minMapped)) // a tensor a line
+	}
+	s.mapped, s.tensors = true, s.tensors[:0]
 	clear(s.shards)
 	last, shard := "", -1
 	more, ok := s.begins('{', '}')
@@ -180,7 +187,7 @@ func (s *indexScanner) weightMap() bool {
 		}
 		if file != last || shard < 0 {
 			if last, shard = file, s.shard(file); shard < 0 {
-				s.err = &Error{int64(at), name, false, faultf(ErrShardName, "shard %q is %v", file, ErrShardName)}
+				s.err = &Error{int64(at), name, false, faultf(ErrShardName, "shard %s is %v", quote(file), ErrShardName)}
 				return false
 			}
 		}

@@ -40,9 +40,9 @@ func misplaced(begin, end, covered uint64, last string) error {
 	case begin > covered:
 		return faultf(ErrOffsets, "data_offsets [%d, %d] leave a hole of %d bytes from %d on", begin, end, begin-covered, covered)
 	case begin == end:
-		return faultf(ErrOffsets, "data_offsets [%d, %d] are inside %q", begin, end, last)
+		return faultf(ErrOffsets, "data_offsets [%d, %d] are inside %s", begin, end, quote(last))
 	}
-	return faultf(ErrOffsets, "data_offsets [%d, %d] overlap %q by %d bytes", begin, end, last, min(covered, end)-begin)
+	return faultf(ErrOffsets, "data_offsets [%d, %d] overlap %s by %d bytes", begin, end, quote(last), min(covered, end)-begin)
 }
 
 // describe says in words what is wrong with a tensor's size.

@@ -29,7 +29,8 @@ type scanner struct {
 
 // fail notes what is wrong with the text at position pos.
 func (s *scanner) fail(pos int, format string, args ...any) bool {
-	s.err = &Error{Offset: s.base + int64(pos), Err: faultf(s.kind, format, args...)}
+	at := s.base + int64(pos)
+	s.err = &Error{Offset: at, Err: faultf(s.kind, format+" (byte %d)", append(args, at)...)}
 	return false
 }
 
@@ -378,7 +379,9 @@ func (s *scanner) exponent() (int, bool) {
 	first := s.i
 	e := 0
 	for ; s.i < len(s.b) && '0' <= s.b[s.i] && s.b[s.i] <= '9'; s.i++ {
-		e = min(e*10+int(s.b[s.i]-'0'), 1e9)
+		if e < 1e8 { // beyond what any number of digits before it makes up for
+			e = e*10 + int(s.b[s.i]-'0')
+		}
 	}
 	if s.i == first {
 		return 0, s.expected("a digit")

@@ -113,7 +113,7 @@ func padded(n int) int { return (n + 7) &^ 7 }
 // was spelled shorter than the reference does is padded to a multiple of 8, and
 // the data move up.
 func (h *Header) MarshalBinary() ([]byte, error) {
-	b := h.appendJSON(make([]byte, lengthSize, h.DataOffset))
+	b := h.appendJSON(make([]byte, lengthSize, max(lengthSize, h.DataOffset)))
 	n := padded(len(b))
 	if int64(len(b)) <= h.DataOffset {
 		n = int(h.DataOffset)
