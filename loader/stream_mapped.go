@@ -6,11 +6,10 @@ package loader
 // the page cache holds such a block as one, where it can, and drops it as one or
 // not at all.
 func (*mapped) pieces(r *Region) (pieces []piece) {
-	const block = 2 << 20
 	for _, x := range r.extents {
 		for at := x.lo; at < x.hi; {
-			lo := at / block * block
-			hi := min(lo+block, x.file.id.size)
+			lo := at / hugePage * hugePage
+			hi := min(lo+hugePage, x.file.id.size)
 			need := min(hi, x.hi) - at
 			if n := len(pieces); n > 0 && pieces[n-1].file == x.file && pieces[n-1].lo == lo {
 				pieces[n-1].need += need
