@@ -1,0 +1,685 @@
+//go:build !386 && !arm && !mips && !mipsle
+
+package loader
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"heft/format"
+)
+
+// The fault suite. Each scenario makes a model, lets something go wrong with its
+// files at some moment of its use, and holds what the library says against what
+// it promises:
+//
+//   - It never crashes, and says what is wrong in a typed error that names the
+//     file, and for a fault in data the tensor and the offset.
+//   - Where Guard and Changed both returned nil, no byte was wrong.
+//   - After Close no goroutine, descriptor or mapping is left, once hanging
+//     reads have been answered.
+//
+// A scenario follows from the seed and its number alone.
+const (
+	faultScenarios = 1040             // of a run; HEFT_FAULTS says otherwise
+	faultBatch     = 40               // scenarios in a process and on a file system of their own
+	faultPatience  = 20 * time.Second // after which something hangs that should not
+)
+
+// faultPlan is what a child is told.
+type faultPlan struct {
+	Seed     uint64
+	From, To int
+	Fuse     string // the top of a faultFS
+	Local    string // a directory on a disk
+	Heft     string // the command
+}
+
+// What can go wrong.
+const (
+	kindNothing = iota
+	kindTruncate
+	kindRegrow
+	kindRewrite
+	kindGrow
+	kindReplace
+	kindDelete
+	kindEIO
+	kindDelay
+	kindHang
+	kindCut
+	kindCutRegrow
+	kindRewriteUnseen
+	kindDirect
+	kindVanish
+)
+
+var faultKinds = [...]struct {
+	name   string
+	weight int  // how often it is chosen
+	fuse   bool // it needs a faultFS
+}{
+	kindNothing:       {"nothing", 1, false},
+	kindTruncate:      {"truncate", 4, false},
+	kindRegrow:        {"truncate and regrow", 2, false},
+	kindRewrite:       {"rewrite", 2, false},
+	kindGrow:          {"grow", 1, false},
+	kindReplace:       {"replace", 1, false},
+	kindDelete:        {"delete", 1, false},
+	kindEIO:           {"EIO", 8, true},
+	kindDelay:         {"delay", 2, true},
+	kindHang:          {"hang", 3, true},
+	kindCut:           {"truncate at the server", 4, true},
+	kindCutRegrow:     {"truncate and regrow at the server", 3, true},
+	kindRewriteUnseen: {"rewrite at the server", 2, true},
+	kindDirect:        {"direct I/O", 1, true},
+	kindVanish:        {"vanish", 0, true}, // the last scenario of each batch: nothing works afterwards
+}
+
+// pickKind chooses what goes wrong on a disk or a faultFS.
+func pickKind(r *rand.Rand, fuse bool) int {
+	var bag []int
+	for kind, k := range faultKinds {
+		if fuse || !k.fuse {
+			bag = append(bag, slices.Repeat([]int{kind}, k.weight)...)
+		}
+	}
+	return bag[r.IntN(len(bag))]
+}
+
+var momentNames = [...]string{"before Open", "before the first touch", "during Prefetch", "during Guards", "during Stream", "with the command"}
+
+const (
+	beforeOpen = iota
+	beforeTouch
+	duringPrefetch
+	duringGuards
+	duringStream
+	withCommand
+	moments
+)
+
+// scenario is one of them while it runs.
+type scenario struct {
+	faultPlan
+	n      int
+	r      *rand.Rand
+	fuse   bool
+	kind   int
+	moment int
+	opts   []Option
+	dir    string
+	files  []string        // their paths
+	want   map[string]tens // by name
+	mu     sync.Mutex
+	wrongs []string       // promises broken
+	counts map[string]int // what came of it
+}
+
+func (s *scenario) String() string {
+	on := "disk"
+	if s.fuse {
+		on = "FUSE"
+	}
+	return fmt.Sprintf("scenario %d: %s %s, on %s", s.n, faultKinds[s.kind].name, momentNames[s.moment], on)
+}
+
+// broken notes that a promise was not kept.
+func (s *scenario) broken(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrongs = append(s.wrongs, fmt.Sprintf(format, args...))
+}
+
+func init() {
+	children["faults"] = func(arg string) {
+		var p faultPlan
+		must(json.Unmarshal([]byte(arg), &p))
+		for n := p.From; n < p.To; n++ {
+			s := newScenario(p, n)
+			fmt.Println("begin", s)
+			s.run()
+			s.leaks()
+			for _, w := range s.wrongs {
+				fmt.Println("broken", s, "\n\t", strings.ReplaceAll(w, "\n", "\n\t"))
+			}
+			for what, n := range s.counts {
+				fmt.Println("count", n, what)
+			}
+		}
+		fmt.Println("done")
+	}
+}
+
+func newScenario(p faultPlan, n int) *scenario {
+	r := rand.New(rand.NewPCG(p.Seed, uint64(n)))
+	s := &scenario{faultPlan: p, n: n, r: r, want: map[string]tens{}, counts: map[string]int{}}
+	s.fuse = r.IntN(3) > 0
+	s.moment = r.IntN(moments)
+	s.kind = pickKind(r, s.fuse)
+	if n%faultBatch == faultBatch-1 {
+		s.fuse, s.kind = true, kindVanish
+	}
+	if s.kind == kindHang && s.moment != duringStream {
+		s.moment = duringPrefetch // a raw touch that hangs stops the process
+	}
+	switch r.IntN(4) {
+	case 0:
+		s.opts = []Option{WithBackend(BackendRead)}
+	case 1:
+		s.opts = []Option{WithMode(CopyOnWrite)}
+	}
+	if s.kind == kindDirect {
+		s.opts = nil
+	}
+	s.dir = filepath.Join(map[bool]string{false: p.Local, true: p.Fuse}[s.fuse], fmt.Sprint("s", n))
+	return s
+}
+
+// make writes the model: one to three files with a few tensors each.
+func (s *scenario) make() {
+	must(os.Mkdir(s.dir, 0o755))
+	for i := range 1 + s.r.IntN(3) {
+		var ts []tens
+		for j := range 1 + s.r.IntN(5) {
+			size := s.r.IntN(1 << (8 + s.r.IntN(14)))
+			if s.r.IntN(20) == 0 {
+				size = 9 << 20
+			}
+			x := tens{fmt.Sprintf("%c.%d", 'a'+i, j), size}
+			ts = append(ts, x)
+			s.want[x.name] = x
+		}
+		path := filepath.Join(s.dir, fmt.Sprint(i, ".safetensors"))
+		f, err := os.Create(path)
+		must(err)
+		_, err = f.Write(encode(nil, ts...))
+		must(err)
+		if !s.fuse { // so that the page cache can be made to forget it
+			must(f.Sync())
+			must(unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
+		}
+		must(f.Close())
+		s.files = append(s.files, path)
+	}
+	if s.kind == kindDirect {
+		for _, path := range s.files {
+			s.command(path, faultCommand{Mode: &faultMode{Direct: true}})
+		}
+	}
+}
+
+func (s *scenario) command(path string, c faultCommand) {
+	c.File, _ = filepath.Rel(s.Fuse, path)
+	must(ctl(s.Fuse, c))
+}
+
+// spoil does what is to go wrong to one of the files.
+func (s *scenario) spoil() {
+	path := s.files[s.r.IntN(len(s.files))]
+	fi, err := os.Stat(path)
+	must(err)
+	size := fi.Size()
+	lo := s.r.Int64N(size)
+	hi := lo + 1 + s.r.Int64N(size-lo)
+	switch s.kind {
+	case kindTruncate:
+		must(os.Truncate(path, lo))
+	case kindRegrow:
+		must(errors.Join(os.Truncate(path, lo), os.Truncate(path, size)))
+	case kindGrow:
+		must(os.Truncate(path, size+hi))
+	case kindRewrite:
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		must(err)
+		_, err = f.WriteAt(bytes.Repeat([]byte{0xa5}, int(hi-lo)), lo)
+		must(errors.Join(err, f.Close()))
+	case kindReplace:
+		must(errors.Join(os.WriteFile(path+".new", make([]byte, size), 0o644), os.Rename(path+".new", path)))
+	case kindDelete:
+		must(os.Remove(path))
+	case kindEIO:
+		s.command(path, faultCommand{Mode: &faultMode{BadLo: lo, BadHi: hi}})
+	case kindDelay:
+		s.command(path, faultCommand{Mode: &faultMode{Delay: time.Duration(1+s.r.IntN(5)) * time.Millisecond}})
+	case kindHang:
+		for _, path := range s.files {
+			s.command(path, faultCommand{Mode: &faultMode{Hang: true}})
+		}
+	case kindCut, kindCutRegrow:
+		s.command(path, faultCommand{Do: "cut", Lo: lo, Grow: s.kind == kindCutRegrow})
+	case kindRewriteUnseen:
+		s.command(path, faultCommand{Do: "rewrite", Lo: lo, Hi: hi})
+	case kindVanish:
+		unix.Unmount(s.Fuse, unix.MNT_FORCE) // which ends the connection, even where it cannot unmount
+	}
+}
+
+// rewritten reports whether what was opened was other than what was written.
+func (s *scenario) rewritten() bool {
+	switch s.kind {
+	case kindRegrow, kindCutRegrow, kindRewrite, kindRewriteUnseen:
+		return s.moment == beforeOpen
+	}
+	return false
+}
+
+// harmless reports whether no call may fail, and whether Changed may not either.
+func (s *scenario) harmless() bool {
+	return s.kind == kindNothing || s.kind == kindDelay || s.kind == kindDirect
+}
+
+func (s *scenario) run() {
+	s.make()
+	if s.moment == withCommand {
+		s.verbs()
+		return
+	}
+	if s.moment == beforeOpen {
+		s.spoil()
+	}
+	m, err := Open(s.dir, s.opts...)
+	if err != nil {
+		s.judge("Open", err)
+		return
+	}
+	s.use(m)
+	began := time.Now()
+	if err := m.Close(); err != nil || time.Since(began) > faultPatience {
+		s.broken("Close: %v, after %v", err, time.Since(began))
+	}
+	if s.kind == kindHang {
+		for _, path := range s.files {
+			s.command(path, faultCommand{Mode: &faultMode{}})
+		}
+	}
+	for end := time.Now().Add(faultPatience); m.lifetime.state.Load() != closedBit; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			s.broken("the model still has users: state %d", m.lifetime.state.Load())
+			return
+		}
+	}
+}
+
+// use is what a program does with a model, while things go wrong.
+func (s *scenario) use(m *Model) {
+	all, err := m.Module("")
+	must(err)
+	if s.moment == beforeTouch {
+		s.spoil()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wait := time.Duration(s.r.IntN(2000)) * time.Microsecond
+	switch {
+	case s.kind == kindHang:
+		s.spoil()
+		wg.Go(func() { time.Sleep(wait); cancel() }) // only giving up helps
+	case s.moment >= duringPrefetch:
+		wg.Go(func() { time.Sleep(wait); s.spoil() })
+	}
+	switch s.moment {
+	case duringPrefetch:
+		began := time.Now()
+		s.judge("Prefetch", all.Prefetch(ctx))
+		if d := time.Since(began); d > faultPatience {
+			s.broken("Prefetch returns after %v", d)
+		}
+	case duringGuards:
+		var guards sync.WaitGroup
+		for range 4 {
+			guards.Go(func() { s.look(m, all) })
+		}
+		guards.Wait()
+	case duringStream:
+		var regions []*Region
+		for _, prefix := range []string{"a.", "b.", "c."} {
+			r, err := m.Module(prefix)
+			must(err)
+			regions = append(regions, r)
+		}
+		for r, err := range m.Stream(ctx, StreamOptions{Window: 1 << 20, Evict: EvictAlways}, regions...) {
+			s.judge("Stream", err)
+			if err == nil && s.kind != kindHang {
+				s.look(m, r)
+			}
+		}
+	}
+	wg.Wait()
+	if s.kind != kindHang {
+		s.look(m, all)
+	}
+}
+
+// look compares a region with what was written: inside a Guard, and then asks Changed.
+func (s *scenario) look(m *Model, r *Region) {
+	wrong := ""
+	guard := m.Guard(func() error {
+		for x, err := range r.All() {
+			if err != nil {
+				return err
+			}
+			want := s.want[x.Name()]
+			if x.Len() != want.n {
+				wrong = fmt.Sprintf("%q has %d bytes", x.Name(), x.Len())
+			}
+			pattern := patternOf(want.name)
+			for i, b := range x.Bytes() { // not bytes.Equal: preemption would begin a slow fault in assembly again and again
+				if b != pattern[i&0xffff] {
+					wrong = fmt.Sprintf("%q: byte %d is %d", x.Name(), i, b)
+					break
+				}
+			}
+		}
+		return nil
+	})
+	changed := m.Changed()
+	s.judge("Guard", guard)
+	s.judge("Changed", changed)
+	if wrong != "" && guard == nil && changed == nil && !s.rewritten() {
+		s.broken("wrong bytes: %s", wrong)
+	}
+}
+
+// patterns are the first 64 KiB of tensors, by the letter that their names begin with.
+var patterns sync.Map
+
+func patternOf(name string) []byte {
+	p, ok := patterns.Load(name[0])
+	if !ok {
+		p, _ = patterns.LoadOrStore(name[0], tens{name, 1 << 16}.bytes())
+	}
+	return p.([]byte)
+}
+
+// judge holds an error against what is promised of errors.
+func (s *scenario) judge(op string, err error) {
+	s.mu.Lock()
+	what := op + ": nil"
+	switch {
+	case errors.Is(err, ErrChanged):
+		what = op + ": ErrChanged"
+	case err != nil:
+		what = fmt.Sprintf("%s: %T", op, err)
+	}
+	s.counts[what]++
+	s.mu.Unlock()
+	var fault *FaultError
+	var path *fs.PathError
+	var bad *format.Error
+	switch {
+	case err == nil:
+	case s.harmless():
+		s.broken("%s: %v, though nothing went wrong", op, err)
+	case errors.Is(err, context.Canceled):
+		if s.kind != kindHang {
+			s.broken("%s: %v", op, err)
+		}
+	case errors.As(err, &fault):
+		if _, named := s.want[fault.Tensor]; !named || !slices.Contains(s.files, fault.Path) || fault.Offset <= 0 || fault.Err == nil {
+			s.broken("%s: %v does not say where", op, err)
+		}
+		for _, fact := range []string{fault.Path, strconv.Quote(fault.Tensor), strconv.FormatInt(fault.Offset, 10)} {
+			if !strings.Contains(err.Error(), fact) {
+				s.broken("%s: %v does not say %s", op, err, fact)
+			}
+		}
+	case errors.As(err, &path):
+		var errno syscall.Errno
+		known := errors.Is(err, ErrChanged) || errors.Is(err, fs.ErrNotExist) || errors.As(err, &bad) || errors.As(err, &errno)
+		if !known || path.Path != s.dir && !slices.Contains(s.files, path.Path) {
+			s.broken("%s: %v (%T) is no error of the promised kinds", op, err, path.Err)
+		}
+	default:
+		s.broken("%s: %v (%T) is no error of the promised kinds", op, err, err)
+	}
+}
+
+// verbs runs the command on the model.
+func (s *scenario) verbs() {
+	for _, verb := range []string{"inspect", "check", "sum", "warm", "cache", "evict"} {
+		if verb == "sum" || s.r.IntN(3) == 0 {
+			var wg sync.WaitGroup
+			if s.kind == kindHang {
+				return
+			}
+			wait := time.Duration(s.r.IntN(6000)) * time.Microsecond
+			if verb == "sum" {
+				wg.Go(func() { time.Sleep(wait); s.spoil() })
+			}
+			out, err := exec.Command(s.Heft, verb, s.dir).CombinedOutput()
+			wg.Wait()
+			var exit *exec.ExitError
+			status := 0
+			if errors.As(err, &exit) {
+				status = exit.ExitCode()
+			} else {
+				must(err)
+			}
+			s.counts[fmt.Sprintf("heft %s: %d", verb, status)]++
+			if status < 0 || status > 2 || bytes.Contains(out, []byte("goroutine ")) || s.harmless() && status != 0 && s.kind != kindDirect || status == 2 && !bytes.Contains(out, []byte(s.dir)) {
+				s.broken("heft %s: %v\n%s", verb, err, out)
+			}
+		}
+	}
+}
+
+// leaks looks for what a scenario left behind.
+func (s *scenario) leaks() {
+	left := func() string {
+		if n := runtime.NumGoroutine(); n > 1 {
+			stacks := make([]byte, 1<<16)
+			return fmt.Sprintf("%d goroutines\n%s", n, stacks[:runtime.Stack(stacks, true)])
+		}
+		fds, err := os.ReadDir("/proc/self/fd")
+		must(err)
+		for _, fd := range fds {
+			if path, _ := os.Readlink("/proc/self/fd/" + fd.Name()); strings.HasPrefix(path, s.dir) {
+				return "a descriptor of " + path
+			}
+		}
+		maps, err := os.ReadFile("/proc/self/maps")
+		must(err)
+		if bytes.Contains(maps, []byte(s.dir+"/")) {
+			return "a mapping"
+		}
+		return ""
+	}
+	for end := time.Now().Add(faultPatience); left() != ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			s.broken("left behind: %s", left())
+			return
+		}
+	}
+	if s.kind != kindVanish {
+		must(os.RemoveAll(s.dir))
+	}
+}
+
+func TestFaults(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if v := os.Getenv("HEFT_FAULT_SEED"); v != "" {
+		var err error
+		if seed, err = strconv.ParseUint(v, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	most := faultScenarios
+	if n, err := strconv.Atoi(os.Getenv("HEFT_FAULTS")); err == nil {
+		most = n
+	}
+	t.Logf("HEFT_FAULT_SEED=%d", seed)
+	heft := filepath.Join(t.TempDir(), "heft")
+	if out, err := exec.Command("go", "build", "-o", heft, "heft/cmd/heft").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	counts := map[string]int{}
+	scenarios := 0
+	for from := 0; from < most; from += faultBatch {
+		top, server := mountFaults(t)
+		defer time.AfterFunc(2*time.Minute, server.release).Stop() // should something hang after all
+		p := faultPlan{Seed: seed, From: from, To: from + faultBatch, Fuse: top, Local: t.TempDir(), Heft: heft}
+		for p.From < p.To {
+			arg, err := json.Marshal(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := runChild(t, "faults", string(arg))
+			began := ""
+			for lines := bufio.NewScanner(strings.NewReader(out)); lines.Scan(); {
+				word, rest, _ := strings.Cut(lines.Text(), " ")
+				switch word {
+				case "begin":
+					began = rest
+					p.From++
+					scenarios++
+				case "count":
+					var n int
+					what := ""
+					n, what = cutCount(rest)
+					counts[what] += n
+				case "done":
+				default: // a broken promise, or a crash
+					t.Error(lines.Text())
+				}
+			}
+			if err != nil {
+				t.Errorf("%s: %v", began, err)
+			}
+			if began == "" {
+				t.Fatal("no scenario ran")
+			}
+		}
+	}
+	t.Logf("%d scenarios: %v", scenarios, counts)
+	// A suite in which nothing goes wrong shows nothing.
+	for _, what := range []string{"Guard: nil", "Guard: *loader.FaultError", "Changed: nil", "Changed: ErrChanged", "Open: *fs.PathError",
+		"Prefetch: nil", "Prefetch: *loader.FaultError", "Stream: nil", "Stream: *loader.FaultError", "heft sum: 0", "heft sum: 2"} {
+		if counts[what] < scenarios/200 {
+			t.Errorf("only %d times %s", counts[what], what)
+		}
+	}
+}
+
+func cutCount(line string) (n int, what string) {
+	first, what, _ := strings.Cut(line, " ")
+	n, _ = strconv.Atoi(first)
+	return n, what
+}
+
+func init() {
+	children["sync fails"] = func(path string) {
+		top := filepath.Dir(path)
+		m, err := Open(path, WithMode(ReadWrite))
+		must(err)
+		a, err := m.Tensor("a")
+		must(err)
+		r, err := m.Region("a")
+		must(err)
+		a.Bytes()[0] = 'x'
+		fmt.Println(m.Sync())
+		must(ctl(top, faultCommand{File: "m.safetensors", Mode: &faultMode{BadWrites: true}}))
+		a.Bytes()[1] = 'x'
+		fmt.Println(r.Sync())
+		must(ctl(top, faultCommand{File: "m.safetensors", Mode: &faultMode{}}))
+		a.Bytes()[2] = 'x'
+		fmt.Println(m.Sync())
+		fmt.Println(r.Sync())
+		fmt.Println(m.Close())
+		fmt.Println(m.Close())
+	}
+	children["write and be killed"] = func(arg string) {
+		path, sync := strings.CutSuffix(arg, " sync")
+		m, err := Open(path, WithMode(ReadWrite))
+		must(err)
+		a, err := m.Tensor("a")
+		must(err)
+		a.Bytes()[0] = 'x'
+		if sync {
+			must(m.Sync())
+		}
+		fmt.Println("written")
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	children["close while it hangs"] = func(path string) {
+		m, err := Open(path)
+		must(err)
+		must(ctl(filepath.Dir(path), faultCommand{File: "m.safetensors", Mode: &faultMode{Hang: true}}))
+		began := time.Now()
+		must(m.Close())
+		fmt.Println("waited:", time.Since(began) > faultPatience/2)
+		must(ctl(filepath.Dir(path), faultCommand{File: "m.safetensors", Mode: &faultMode{}})) // the end of the process waits, too
+	}
+}
+
+// onFaults puts a model on a faultFS and returns its path.
+func onFaults(t *testing.T, ts ...tens) (path string, top *faultFS) {
+	dir, top := mountFaults(t)
+	path = filepath.Join(dir, "m.safetensors")
+	f, err := os.Create(path)
+	if err == nil {
+		_, err = f.Write(encode(nil, ts...))
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, top
+}
+
+// The kernel tells once that it could not write: all later calls must say it too.
+func TestFaultSyncSticky(t *testing.T) {
+	path, _ := onFaults(t, tens{"a", 100_000})
+	out, err := runChild(t, "sync fails", path)
+	const ok = "<nil>\n"
+	if want := ok + strings.Repeat("sync "+path+": input/output error\n", 5); err != nil || out != want {
+		t.Errorf("%v:\n%swant\n%s", err, out, want)
+	}
+}
+
+// A file system that forgets what was not synced keeps what was.
+func TestFaultForgets(t *testing.T) {
+	for _, sync := range []string{"", " sync"} {
+		path, top := onFaults(t, tens{"a", 100_000})
+		if out, err := runChild(t, "write and be killed", path+sync); err == nil || out != "written\n" {
+			t.Fatalf("%v: %s", err, out)
+		}
+		top.mu.Lock()
+		f := top.files["m.safetensors"]
+		kept := f.synced[len(f.synced)-100_000] == 'x'
+		top.mu.Unlock()
+		if kept != (sync != "") {
+			t.Errorf("after %q it keeps the write: %v", "written"+sync, kept)
+		}
+	}
+}
+
+// Close waits for nobody, even where closing a file does.
+func TestFaultCloseHangs(t *testing.T) {
+	path, top := onFaults(t, tens{"a", 100_000})
+	defer time.AfterFunc(faultPatience, top.release).Stop()
+	if out, err := runChild(t, "close while it hangs", path); err != nil || out != "waited: false\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
