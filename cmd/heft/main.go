@@ -88,6 +88,11 @@ var verbs = []verb{
 		"heft bench --cold Llama-3.1-8B/  # from the disk",
 		"heft bench -n 9 model.safetensors 'h.*'  # medians of nine runs",
 	}, func() command { return new(bench) }},
+	{"repack", "MODEL [PATTERN...]", "write it anew: extract, merge, split, cast, rename", [3]string{
+		"heft repack -o merged.safetensors Llama-3.1-8B/",
+		"heft repack -o bf16/ --shard-size 5G --cast BF16 Llama-3.1-8B/",
+		"heft repack -o h0.safetensors --rename h.0.=h. m.safetensors h.0.",
+	}, func() command { return new(repack) }},
 	{"help", "[VERB]", "this overview, or help with a verb", [3]string{
 		"heft help",
 		"heft help inspect",

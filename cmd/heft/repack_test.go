@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"heft/format"
+	"heft/loader"
+	"heft/tensor"
+)
+
+// randomModel writes a file with a tensor of each type, of several chunks and a
+// bit. Its floats are finite, and fit every type.
+func randomModel(t *testing.T, path string) {
+	t.Helper()
+	const rows, columns = 3, chunkElements + 8
+	r := rand.New(rand.NewPCG(1, 2))
+	var entries []format.Entry
+	data := map[string][]byte{}
+	for d := tensor.DType(1); d.Valid(); d++ {
+		e := format.Entry{Name: "w." + d.String(), DType: d, Shape: []int{rows, columns}}
+		b := make([]byte, rows*columns*d.Bits()/8)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		if castable(d) {
+			values := make([]float32, rows*columns)
+			for i := range values {
+				values[i] = float32(r.NormFloat64())
+			}
+			if c, err := tensor.AppendCast(nil, d, values, false); err == nil {
+				b = c
+			}
+		}
+		entries, data[e.Name] = append(entries, e), b
+	}
+	h, err := format.NewHeader(map[string]string{"format": "pt"}, entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = loader.WriteFile(path, h, func(name string) (io.Reader, error) { return bytes.NewReader(data[name]), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// runRepack runs the verb and returns what it says.
+func runRepack(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var said bytes.Buffer
+	c := &cli{out: bufio.NewWriter(io.Discard), err: &said}
+	v := new(repack)
+	f := c.flagSet(&verb{name: "repack"}, v)
+	if err := f.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	err := v.run(c, f.Args())
+	return said.String(), err
+}
+
+// read returns all tensors of a model.
+func readModel(t *testing.T, path string) map[string]tensor.Tensor {
+	t.Helper()
+	m, err := loader.Open(path, loader.WithBackend(loader.BackendRead))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	all := map[string]tensor.Tensor{}
+	for x, err := range m.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[x.Name()] = x
+	}
+	return all
+}
+
+// Every type, to every type that there is to cast to: each tensor is what
+// converting it whole would make of it, or stays.
+func TestRepackCast(t *testing.T) {
+	dir := t.TempDir()
+	src := filepath.Join(dir, "src.safetensors")
+	randomModel(t, src)
+	before := readModel(t, src)
+	for _, to := range []tensor.DType{0, tensor.F32, tensor.BF16, tensor.F16, tensor.F8E4M3, tensor.F8E5M2} {
+		dst := filepath.Join(dir, to.String()+".safetensors")
+		args := []string{"-o", dst, src, "--saturate"} // of FNUZ, a few are larger than F8_E4M3 can be
+		if to != 0 {
+			args = append(args, "--cast", to.String())
+		}
+		if _, err := runRepack(t, args...); err != nil {
+			t.Fatal(err)
+		}
+		after := readModel(t, dst)
+		if len(after) != len(before) {
+			t.Fatalf("%v: %d tensors of %d", to, len(after), len(before))
+		}
+		for name, x := range before {
+			d, want := x.DType(), x.Bytes()
+			if to != 0 && castable(d) && d != to {
+				values, err := tensor.AppendFloat32(nil, x)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want, err = tensor.AppendCast(nil, to, values, true); err != nil {
+					t.Fatal(err)
+				}
+				d = to
+			}
+			if got := after[name]; got.DType() != d || !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("%v: %s is %v, and is not what %v becomes", to, name, got.DType(), x.DType())
+			}
+		}
+	}
+	plain, err := os.ReadFile(filepath.Join(dir, "DType(0).safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if original, err := os.ReadFile(src); err != nil || !bytes.Equal(plain, original) {
+		t.Errorf("unchanged, the file has other bytes, %v", err)
+	}
+}
+
+func TestRepackOverflow(t *testing.T) {
+	dir := t.TempDir()
+	src, dst := filepath.Join(dir, "src.safetensors"), filepath.Join(dir, "dst")
+	values := make([]float32, 3*chunkElements)
+	const at = 2*chunkElements + 17
+	values[at] = 70_000
+	data, err := tensor.AppendCast(nil, tensor.F32, values, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := format.NewHeader(nil, []format.Entry{{Name: "w", DType: tensor.F32, Shape: []int{len(values)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(string) (io.Reader, error) { return bytes.NewReader(data), nil }
+	if err := loader.WriteFile(src, h, open); err != nil {
+		t.Fatal(err)
+	}
+	_, err = runRepack(t, "--cast", "F16", "-o", dst, src)
+	var f *failure
+	want := `tensor "w": from element 262144 on: value too large: element 17 is 70000, and the largest F16 is 65504`
+	if !errors.Is(err, tensor.ErrOverflow) || !strings.Contains(err.Error(), want) || !errors.As(err, &f) || !strings.Contains(f.hint, "--saturate") {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if _, err := os.Stat(dst); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("DST: %v", err)
+	}
+	if _, err := runRepack(t, "--cast", "F16", "--saturate", "-o", dst, src); err != nil {
+		t.Fatal(err)
+	}
+	got, err := tensor.AppendFloat32(nil, readModel(t, dst)["w"])
+	if err != nil || got[at] != 65504 {
+		t.Errorf("saturated: %v, %v", got[at], err)
+	}
+	_, err = runRepack(t, "--cast", "F16", "--shard-size", "1M", "-o", dst+"s", src)
+	if !errors.Is(err, tensor.ErrOverflow) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dst + "s"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a directory of shards that failed: %v", err)
+	}
+}
+
+// A conversion that ends early gives back what it has, and leaves nobody behind.
+func TestConversionCloses(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "src.safetensors")
+	randomModel(t, src)
+	model, err := loader.Open(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &mover{ctx: ctx, model: model, free: newScratch()}
+	s := source{cast: tensor.BF16}
+	s.Name, s.DType, s.params = "w.F32", tensor.F32, 3*(chunkElements+8)
+	start := func() *conversion {
+		section, err := model.Section(s.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.convert(section, s)
+	}
+	for _, n := range []int{0, 1, 2*chunkElements - 1, 2*chunkElements + 1, 6 * chunkElements} {
+		c := start()
+		if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if len(m.free) != cap(m.free) {
+			t.Errorf("after %d bytes, %d of %d scratches are free", n, len(m.free), cap(m.free))
+		}
+	}
+	c := start()
+	cancel()
+	if _, err := io.Copy(io.Discard, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+	c.Close()
+	if len(m.free) != cap(m.free) {
+		t.Errorf("canceled, %d of %d scratches are free", len(m.free), cap(m.free))
+	}
+}
+
+// What is read must be what was opened.
+func TestRepackChanged(t *testing.T) {
+	src := filepath.Join(t.TempDir(), "src.safetensors")
+	randomModel(t, src)
+	model, err := loader.Open(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	if err := os.Truncate(src, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	m := &mover{ctx: context.Background(), model: model, free: newScratch()}
+	for name, d := range map[string]tensor.DType{"w.BOOL": tensor.U8, "w.F32": tensor.F32, "w.F64": tensor.F32} {
+		s := source{cast: tensor.BF16}
+		s.Name, s.DType, s.params = name, d, 8
+		section, err := model.Section(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := m.convert(section, s)
+		var fault *loader.FaultError
+		if _, err := io.Copy(io.Discard, c); !errors.Is(err, loader.ErrChanged) && !errors.As(err, &fault) {
+			t.Errorf("%s: %v", name, err)
+		}
+		c.Close()
+	}
+}
+
+func TestCastFlag(t *testing.T) {
+	for name, want := range map[string]tensor.DType{"bf16": tensor.BF16, "F8_E4M3": tensor.F8E4M3, "F32": tensor.F32} {
+		var f castFlag
+		if err := f.Set(name); err != nil || tensor.DType(f) != want {
+			t.Errorf("%s: %v, %v", name, f.String(), err)
+		}
+	}
+	for _, name := range []string{"", "F64", "I8", "float32", "BF16,F16"} {
+		var f castFlag
+		if err := f.Set(name); err == nil {
+			t.Errorf("%s is taken for %v", name, f.String())
+		}
+	}
+}
+
+// A renaming takes whole names, and modules.
+func TestRenaming(t *testing.T) {
+	rules, err := parseRenames([]string{"a.b=x", "m.=", "h.0.=h.1.", "h.=g."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old, want := range map[string]string{
+		"a.b": "x", "a.bc": "a.bc", "a.b.c": "a.b.c", "m.w": "w", "m": "m", "h.0.w": "h.1.w", "h.1.w": "g.1.w", "mh.0.w": "mh.0.w",
+	} {
+		if got := rules.apply(old); got != want {
+			t.Errorf("%q becomes %q, want %q", old, got, want)
+		}
+	}
+	if err := rules.unused(nil); err != nil {
+		t.Error(err)
+	}
+}
