@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -91,10 +90,7 @@ func (f *findings) add(path string, e *format.Error) {
 	f.c.out.Write(append(line, '\n'))
 }
 
-const (
-	headerStart = 8 // of the header in a file: the length stands before it
-	indexSuffix = ".safetensors.index.json"
-)
+const headerStart = 8 // of the header in a file: the length stands before it
 
 // checkModel looks at a file, at an index with its shards, or at all of both in
 // a directory. The error is one of reading, not of what was read.
@@ -112,19 +108,9 @@ func (f *findings) checkModel(path string) error {
 }
 
 func (f *findings) checkDir(dir string) error {
-	entries, err := os.ReadDir(dir)
+	files, indexes, err := listDir(dir)
 	if err != nil {
 		return err
-	}
-	var files, indexes []string
-	for _, e := range entries {
-		switch name := e.Name(); {
-		case strings.HasPrefix(name, "."):
-		case strings.HasSuffix(name, ".safetensors"):
-			files = append(files, filepath.Join(dir, name))
-		case strings.HasSuffix(name, indexSuffix):
-			indexes = append(indexes, filepath.Join(dir, name))
-		}
 	}
 	if len(files)+len(indexes) == 0 {
 		return &fs.PathError{Op: "check", Path: dir, Err: errors.New("no .safetensors files")}
@@ -166,7 +152,7 @@ func (f *findings) checkFiles(files, indexes []string) error {
 			f.add(indexes[i], e)
 		}
 	}
-	if len(indexes) == 0 {
+	if len(indexes) == 0 && !slices.ContainsFunc(files, isModelFile) {
 		f.checkNames(files, headers)
 	}
 	return errs
@@ -174,7 +160,7 @@ func (f *findings) checkFiles(files, indexes []string) error {
 
 // checkIndex looks at an index by itself, and returns it if it can be read.
 func (f *findings) checkIndex(path string) (*format.Index, error) {
-	r, err := os.Open(path)
+	r, _, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -190,25 +176,18 @@ func (f *findings) checkIndex(path string) (*format.Index, error) {
 
 // checkFile looks at one file, and returns its header if it can be read.
 func (f *findings) checkFile(path string) (*format.Header, error) {
-	info, err := os.Stat(path) // before opening, which waits for the writer of a pipe
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "check", Path: path, Err: errors.New("not a regular file")}
-	}
-	r, err := os.Open(path)
+	r, size, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	for e := range format.Check(r, info.Size()) {
+	for e := range format.Check(r, size) {
 		if pe := (*fs.PathError)(nil); errors.As(e, &pe) {
 			return nil, pe
 		}
 		f.add(path, e)
 	}
-	h, _ := format.Read(r, info.Size()) // what is wrong with it has been said
+	h, _ := format.Read(r, size) // what is wrong with it has been said
 	return h, nil
 }
 
@@ -216,11 +195,6 @@ func (f *findings) checkFile(path string) (*format.Header, error) {
 // without an index. Beside a model.safetensors other files are no part of it.
 func (f *findings) checkNames(files []string, headers map[string]*format.Header) {
 	first := map[string]string{}
-	for _, path := range files {
-		if filepath.Base(path) == "model.safetensors" {
-			return
-		}
-	}
 	for _, path := range files {
 		h := headers[path]
 		if h == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"iter"
 	"math/bits"
 	"os"
@@ -186,10 +187,15 @@ func snapshot(path string) (string, error) {
 		return path, nil
 	}
 	ref := filepath.Join(path, "refs", "main")
-	b, err := os.ReadFile(ref)
+	f, _, err := openRegular(ref)
 	if os.IsNotExist(err) {
 		return path, nil
 	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 4<<10)) // a revision is a name
 	if err != nil {
 		return "", err
 	}

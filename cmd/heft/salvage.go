@@ -6,7 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"heft/format"
@@ -21,13 +21,11 @@ func (l *listing) salvage(path string, paths []string) {
 		paths = filesOf(path)
 	}
 	for _, p := range paths {
-		f, err := os.Open(p)
+		f, size, err := openRegular(p)
 		if err != nil {
 			continue
 		}
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			l.addBroken(p, f, info.Size())
-		}
+		l.addBroken(p, f, size)
 		f.Close()
 	}
 }
@@ -38,21 +36,15 @@ func filesOf(path string) []string {
 	case err != nil:
 		return nil
 	case info.IsDir():
-		var files []string
-		entries, _ := os.ReadDir(path)
-		for _, e := range entries {
-			if e.Name() == "model.safetensors" { // then it is the model, as for loader.Open
-				return []string{filepath.Join(path, e.Name())}
-			}
-			if strings.HasSuffix(e.Name(), ".safetensors") && !strings.HasPrefix(e.Name(), ".") {
-				files = append(files, filepath.Join(path, e.Name()))
-			}
+		files, _, _ := listDir(path)
+		if i := slices.IndexFunc(files, isModelFile); i >= 0 {
+			return files[i : i+1]
 		}
 		return files
 	case !strings.HasSuffix(path, ".json"):
 		return []string{path}
 	}
-	f, err := os.Open(path)
+	f, _, err := openRegular(path)
 	if err != nil {
 		return nil
 	}
@@ -62,15 +54,6 @@ func filesOf(path string) []string {
 		return nil
 	}
 	return shardPaths(path, index)
-}
-
-// shardPaths returns the paths of the shards of an index, in its order.
-func shardPaths(path string, x *format.Index) []string {
-	shards := make([]string, len(x.Shards))
-	for i, s := range x.Shards {
-		shards[i] = filepath.Join(filepath.Dir(path), s)
-	}
-	return shards
 }
 
 // addBroken adds a file, sound or not.
