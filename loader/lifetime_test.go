@@ -51,7 +51,7 @@ func TestMappingIsAligned(t *testing.T) {
 	}
 }
 
-func TestRetired(t *testing.T) {
+func TestLifetimeRetired(t *testing.T) {
 	skipEmulated(t)
 	path := write(t, t.TempDir(), "m.safetensors", encode(nil, tens{"a", 3 << 20}))
 	room := uintptr(4 << 20)
@@ -72,15 +72,20 @@ func TestRetired(t *testing.T) {
 	}
 }
 
-func TestRetiredLimit(t *testing.T) {
+// retireAtMost makes the cap on retired address space a small one, and forgets what is retired already.
+func retireAtMost(n uint64) (restore func()) {
+	ranges, bytes, limit := retired.ranges, retired.bytes, retired.limit
+	retired.ranges, retired.bytes, retired.limit = nil, 0, n
+	return func() {
+		retired.ranges, retired.bytes, retired.limit = append(ranges, retired.ranges...), bytes+retired.bytes, limit
+	}
+}
+
+func TestLifetimeCap(t *testing.T) {
 	skipEmulated(t)
 	path := write(t, t.TempDir(), "m.safetensors", encode(nil, tens{"a", 3 << 20}))
 	const room = 4 << 20
-	ranges, bytes, limit := retired.ranges, retired.bytes, retired.limit
-	retired.ranges, retired.bytes, retired.limit = nil, 0, 2*room
-	defer func() {
-		retired.ranges, retired.bytes, retired.limit = append(ranges, retired.ranges...), bytes+retired.bytes, limit
-	}()
+	defer retireAtMost(2 * room)()
 	var addrs []uintptr
 	for range 3 {
 		m := mustOpen(t, path)
@@ -98,8 +103,11 @@ func TestRetiredLimit(t *testing.T) {
 	}
 }
 
-func TestNothingIsLeftBehind(t *testing.T) {
+// Opening and closing for months costs nothing: no descriptor, mapping,
+// goroutine, memory or page table, once as much is retired as the cap allows.
+func TestLifetimeCycles(t *testing.T) {
 	skipEmulated(t)
+	defer retireAtMost(64 * mib)()
 	dir := t.TempDir()
 	for i := range 3 {
 		write(t, dir, fmt.Sprint(i, ".safetensors"), encode(nil, tens{fmt.Sprint(i), 5000}))
@@ -107,13 +115,18 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	broken := t.TempDir()
 	write(t, broken, "1.safetensors", encode(nil, tens{"a", 1}))
 	write(t, broken, "2.safetensors", encode(nil, tens{"a", 1}))
-	count := func() [3]int {
+	count := func() map[string]int {
+		runtime.GC()
 		fds, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, maps := mappings(t, 0, 0)
-		return [...]int{len(fds), maps, runtime.NumGoroutine()}
+		var mem runtime.MemStats
+		runtime.ReadMemStats(&mem)
+		status := table(os.DirFS("/"), "proc/self/status")
+		return map[string]int{"descriptors": len(fds), "mappings": maps, "goroutines": runtime.NumGoroutine(),
+			"KiB of heap": int(mem.HeapAlloc >> 10), "KiB of page tables": int(status["VmPTE:"])}
 	}
 	cycle := func() {
 		m, err := Open(dir)
@@ -132,20 +145,116 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			t.Fatal("a tensor in two files opens")
 		}
 	}
-	cycle()
-	before := count()
-	for range 1000 {
+	for range 100 {
 		cycle()
 	}
-	after := count()
-	for i, what := range []string{"descriptors", "mappings", "goroutines"} {
-		if after[i] > before[i]+20 { // the runtime maps and starts a few of its own
-			t.Errorf("%d %s before 1000 cycles, %d after", before[i], what, after[i])
+	before := count()
+	for range 10_000 {
+		cycle()
+	}
+	for what, n := range count() {
+		if n > before[what]+100 { // the runtime maps and starts a few of its own
+			t.Errorf("%d %s before 10,000 cycles, %d after", before[what], what, n)
 		}
 	}
 }
 
-func TestCloseAgainstGuards(t *testing.T) {
+// Thousands use a model in every way while it is closed from inside and
+// outside: nothing is taken away from those who are in, and then all is.
+func TestLifetimeCloseAgainstAll(t *testing.T) {
+	const users = 3000
+	ts := []tens{{"a", 100_000}, {"b", 3 << 20}, {"c", 5000}}
+	path := write(t, t.TempDir(), "m.safetensors", encode(nil, ts...))
+	bothBackends(t, func(t *testing.T, backend Option) {
+		before := runtime.NumGoroutine()
+		m := mustOpen(t, path, backend)
+		all := module(t, m)
+		var inside, finished atomic.Int64
+		look := func() error {
+			for _, want := range ts {
+				x, err := m.Tensor(want.name)
+				if err != nil {
+					return err
+				}
+				for b, i := x.Bytes(), 0; i < len(b); i += 4000 {
+					if b[i] != pattern(want.name, i&0xffff) {
+						t.Errorf("%q: byte %d is %d", want.name, i, b[i])
+					}
+				}
+			}
+			inside.Add(1)
+			return nil
+		}
+		ways := []func() error{
+			func() error { return m.Guard(look) },
+			func() error { return m.Guard(func() error { return m.Guard(look) }) },
+			func() error { return all.Prefetch(t.Context()) },
+			func() error {
+				for _, err := range m.Stream(t.Context(), StreamOptions{Window: 1, Evict: EvictAlways}, all, all) {
+					if err != nil {
+						return err
+					}
+					if err := m.Guard(look); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			func() error {
+				return m.Guard(func() error {
+					x, err := m.Tensor("b")
+					if err != nil {
+						return err
+					}
+					if inside.Load() > 2*users {
+						m.Close() // and go on reading
+					}
+					for b, i := x.Bytes(), 0; i < len(b); i += 4000 {
+						if b[i] != pattern("b", i&0xffff) {
+							t.Errorf("byte %d is %d", i, b[i])
+						}
+					}
+					return nil
+				})
+			},
+		}
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range users {
+			wg.Go(func() {
+				<-start
+				for {
+					err := ways[i%len(ways)]()
+					if errors.Is(err, fs.ErrClosed) {
+						finished.Add(1)
+						return
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		if finished.Load() != users {
+			t.Errorf("%d of %d users were told that it is closed", finished.Load(), users)
+		}
+		idle(m)
+		if s := m.lifetime.state.Load(); s != closedBit {
+			t.Errorf("state %d after all are done", s)
+		}
+		if _, err := m.files[0].f.Stat(); !errors.Is(err, fs.ErrClosed) {
+			t.Error("the model is not torn down")
+		}
+		for runtime.NumGoroutine() > before { // ends at the test's time limit if one is left
+			runtime.Gosched()
+		}
+	})
+}
+
+func TestLifetimeCloseAgainstGuards(t *testing.T) {
 	want := tens{"a", 100_000}
 	path := write(t, t.TempDir(), "m.safetensors", encode(nil, want))
 	bothBackends(t, func(t *testing.T, backend Option) {
@@ -231,7 +340,7 @@ func init() {
 }
 
 // A slice kept past Close faults at its own address, whatever is opened since.
-func TestStaleSlice(t *testing.T) {
+func TestLifetimeStaleSlice(t *testing.T) {
 	skipEmulated(t)
 	path := write(t, t.TempDir(), "m.safetensors", encode(nil, twoPages...))
 	for _, child := range []string{"stale", "stale in Guard"} {
