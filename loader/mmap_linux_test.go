@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -140,4 +141,49 @@ func TestOpenSpecialFiles(t *testing.T) {
 	}
 	_, err := OpenFiles([]string{sub})
 	checkPathError(t, err, "open", sub, "a directory, not a regular file")
+}
+
+func init() {
+	children["few descriptors"] = func(dir string) {
+		count := func() int {
+			fds, err := os.ReadDir("/proc/self/fd")
+			must(err)
+			return len(fds)
+		}
+		limit := unix.Rlimit{Cur: 40, Max: 40}
+		must(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+		before := count()
+		_, err := Open(dir)
+		fmt.Println(errors.Is(err, unix.EMFILE), count()-before, err)
+		m, err := Open(filepath.Join(dir, "00.safetensors"))
+		must(err)
+		for {
+			if _, err := os.Open(dir); err != nil {
+				break
+			}
+		}
+		all, err := m.Module("")
+		must(err)
+		must(all.Prefetch(context.Background())) // what is open needs no more
+		must(m.Guard(func() error { t, err := m.Tensor("t00"); sink = t.Bytes()[9]; return err }))
+		must(m.Changed())
+		_, err = m.Stats()
+		fmt.Println(errors.Is(err, unix.EMFILE), err)
+		must(m.Close())
+	}
+}
+
+// Where descriptors are short, that is an error with the file's name, and none is lost.
+func TestFaultDescriptorLimit(t *testing.T) {
+	skipEmulated(t)
+	dir := t.TempDir()
+	for i := range 60 {
+		write(t, dir, fmt.Sprintf("%02d.safetensors", i), encode(nil, tens{fmt.Sprintf("t%02d", i), 10}))
+	}
+	out, err := runChild(t, "few descriptors", dir)
+	lines := strings.Split(out, "\n")
+	if err != nil || len(lines) != 3 || !strings.HasPrefix(lines[0], "true 0 open "+dir+"/") || !strings.HasSuffix(lines[0], ".safetensors: too many open files") ||
+		!strings.HasPrefix(lines[1], "true stats "+dir+"/00.safetensors: ") {
+		t.Errorf("%v: %s", err, out)
+	}
 }
