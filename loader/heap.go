@@ -80,7 +80,13 @@ func (f *file) read(ctx context.Context, e format.Entry) ([]byte, error) {
 	if e.Size() > math.MaxInt-cacheLine {
 		return nil, pathError("read", f.path, fmt.Errorf("tensor %q: %d bytes are more than the address space holds", e.Name, e.Size()))
 	}
-	// The file had this many bytes when it was opened: hostile headers cannot ask for more.
+	// The file had this many bytes when it was opened, but a sparse one takes no
+	// disk for them, and asking for more memory than there is ends the program.
+	if e.Size() >= 1<<30 {
+		if free, err := Headroom(); err == nil && e.Size() > free {
+			return nil, pathError("read", f.path, fmt.Errorf("tensor %q: a copy takes %d bytes of memory, and %d are free", e.Name, e.Size(), free))
+		}
+	}
 	b := alignedBytes(int(e.Size()))
 	for lo := 0; lo < len(b); lo += stepBytes {
 		if err := ctx.Err(); err != nil {

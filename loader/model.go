@@ -189,7 +189,7 @@ func (m *Model) views(entries iter.Seq2[*file, format.Entry]) iter.Seq2[tensor.T
 	}
 }
 
-// All yields all tensors in disk order: files in natural order of their names,
+// All yields all tensors in disk order: files in bytewise order of their names,
 // in each file by offset. An error concerns one tensor, and the next ones
 // follow if the loop goes on; only fs.ErrClosed ends it. Errors are those of
 // [Model.Tensor].

@@ -68,7 +68,8 @@ func openDir(dir string, opts []Option) (*Model, error) {
 		switch {
 		case d.IsDir() || strings.HasPrefix(name, "."):
 		case name == "model.safetensors":
-			return Open(filepath.Join(dir, name), opts...)
+			path := filepath.Join(dir, name)
+			return open(path, []string{path}, nil, opts)
 		case strings.HasSuffix(name, ".safetensors.index.json"):
 			indexes = append(indexes, name)
 		case strings.HasSuffix(name, ".safetensors"):
