@@ -34,7 +34,11 @@ type table struct {
 	cells []cell
 }
 
-type cell struct{ end, width int } // end of the text in table.text; columns
+type cell struct {
+	end   int // of the text in table.text
+	width int // in columns
+	lead  int // columns at its beginning that it keeps where it is cut
+}
 
 func newTable(s screen, heads ...head) *table {
 	return &table{screen: s, heads: heads}
@@ -48,12 +52,15 @@ func (t *table) reserve(rows int) {
 }
 
 // end ends the cell whose text was appended to t.text.
-func (t *table) end() {
+func (t *table) end() { t.endAfter(0) }
+
+// endAfter ends a cell that, where it is cut, keeps its first columns.
+func (t *table) endAfter(lead int) {
 	start := 0
 	if n := len(t.cells); n > 0 {
 		start = t.cells[n-1].end
 	}
-	t.cells = append(t.cells, cell{len(t.text), width(string(t.text[start:]))})
+	t.cells = append(t.cells, cell{len(t.text), width(string(t.text[start:])), lead})
 }
 
 // The following add one cell each.
@@ -102,6 +109,8 @@ func appendShape(dst []byte, shape []int, ascii bool) []byte {
 const (
 	gap      = "  " // between columns
 	minWidth = 16   // a column that is cut keeps so much; then lines are cut at the right edge
+	minLabel = 8    // behind a lead
+	maxWidth = 200  // where lines are not cut, a cell that is wider sticks out: it must not widen each line
 )
 
 // write writes the table, titles first.
@@ -123,8 +132,9 @@ func (t *table) write(w *bufio.Writer) {
 			if i == last {
 				limit = max(limit, l.room()-min(i, 1)*len(gap))
 			}
-			if n > limit {
-				s = middle(s, limit, t.ascii)
+			if n > limit && t.screen.width > 0 {
+				lead := clip(s, min(c.lead, limit))
+				s = lead + middle(s[len(lead):], limit-width(lead), t.ascii)
 				n = width(s)
 			}
 			l.cell(s, n, widths[i], t.heads[i].right, t.style(s))
@@ -142,11 +152,15 @@ func (t *table) last(row []cell) int {
 	return i
 }
 
-// layOut returns the widths of the columns. A cell with nothing behind it may
-// be wider than its column. On a screen that is too narrow, the column that may
+// layOut returns the widths of the columns. A cell with nothing behind it, or a
+// very wide one, may be wider than its column. On a screen that is too narrow, the column that may
 // be cut makes room.
 func (t *table) layOut() []int {
-	widths := make([]int, len(t.heads))
+	widths, leads := make([]int, len(t.heads)), make([]int, len(t.heads))
+	most := maxWidth
+	if t.screen.width > 0 {
+		most = math.MaxInt
+	}
 	if !t.bare {
 		for i, h := range t.heads {
 			widths[i] = width(h.title)
@@ -155,7 +169,8 @@ func (t *table) layOut() []int {
 	for row := t.cells; len(row) > 0; row = row[len(t.heads):] {
 		last := t.last(row)
 		for i, c := range row[:last+1] {
-			if i < last || i == len(t.heads)-1 {
+			leads[i] = max(leads[i], c.lead)
+			if (i < last || i == len(t.heads)-1) && c.width <= most {
 				widths[i] = max(widths[i], c.width)
 			}
 		}
@@ -169,7 +184,7 @@ func (t *table) layOut() []int {
 	}
 	for i, h := range t.heads {
 		if over := total - t.screen.width; h.cut && over > 0 {
-			w := max(min(minWidth, widths[i]), widths[i]-over)
+			w := max(min(max(minWidth, leads[i]+minLabel), widths[i]), widths[i]-over)
 			total -= widths[i] - w
 			widths[i] = w
 		}

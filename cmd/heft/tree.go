@@ -58,7 +58,8 @@ func (p *treePrinter) branch(b *branch, lead, indent string, depth uint) {
 	p.size(b.size)
 	p.percent(b.size, p.whole, 1)
 	p.text = append(p.text, lead...)
-	p.name(b.label)
+	p.text = appendText(p.text, b.label, p.ascii)
+	p.endAfter(width(lead))
 	p.note(b)
 	if depth == 0 {
 		return
