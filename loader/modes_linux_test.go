@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -496,5 +497,20 @@ func TestReadOnlyViewFaults(t *testing.T) {
 	}
 	if err == nil || strings.Contains(crash, "written") || !strings.HasPrefix(crash, "unexpected fault address 0x") || !strings.Contains(crash, "fatal error: fault") {
 		t.Errorf("outside: %v; %s", err, crash)
+	}
+}
+
+// A private view of a file that is larger than all memory costs nothing until it is written to.
+func TestCopyOnWriteLargerThanMemory(t *testing.T) {
+	if strconv.IntSize == 32 {
+		return // nor is it smaller than the address space
+	}
+	skipEmulated(t)
+	m := mustOpen(t, sparse(t, 200<<30), WithMode(CopyOnWrite))
+	a := bytesOf(t, m, "a")
+	a[100<<30] = 1
+	s, err := m.Stats()
+	if err != nil || s.Private == 0 || s.Private > 2*mib {
+		t.Errorf("%d bytes are private, %v", s.Private, err)
 	}
 }
