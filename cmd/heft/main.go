@@ -18,10 +18,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/pflag"
 )
@@ -133,7 +131,7 @@ func (f *failure) Unwrap() error { return f.err }
 func usagef(format string, args ...any) error { return &failure{err: fmt.Errorf(format, args...)} }
 
 func main() {
-	signal.Ignore(syscall.SIGPIPE) // writing to a closed pipe is an error, which run keeps silent about
+	surviveClosedPipe()
 	os.Exit(run(os.Args[1:]))
 }
 
@@ -142,7 +140,7 @@ func run(args []string) int {
 	c := newCLI(os.Stdout, os.Stderr)
 	c.dieOnInterrupt()
 	err := c.dispatch(args)
-	if werr := c.out.Flush(); errors.Is(werr, syscall.EPIPE) {
+	if werr := c.out.Flush(); isClosedPipe(werr) {
 		return statusYes // whoever reads has seen enough
 	} else if werr != nil {
 		err = werr
