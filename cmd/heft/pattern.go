@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -55,8 +57,8 @@ func compileAny(patterns []string, regular bool) (func(string) bool, error) {
 			continue
 		}
 		re, err := regexp.Compile(p)
-		if err != nil {
-			return nil, &failure{err: err, hint: "without -e, patterns are shell globs"}
+		if e := (*syntax.Error)(nil); errors.As(err, &e) {
+			return nil, &failure{err: fmt.Errorf("pattern %q: %v: %q", p, e.Code, e.Expr), hint: "without -e, patterns are shell globs"}
 		}
 		matchers[i] = re.MatchString
 	}
