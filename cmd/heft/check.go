@@ -36,7 +36,8 @@ type findings struct {
 	c                *cli
 	list             []finding // for --json
 	errors, warnings int
-	trouble          error // what could not be looked at
+	trouble          error  // what could not be looked at
+	hint             string // at what the first file that is no model is instead
 }
 
 func (v *check) run(c *cli, args []string) error {
@@ -56,14 +57,14 @@ func (v *check) run(c *cli, args []string) error {
 			Findings []finding `json:"findings"`
 		}{schema, all.errors, all.warnings, all.list})
 		all.trouble = errors.Join(all.trouble, err)
-	} else if !c.quiet {
+	} else if !c.quiet && (all.trouble == nil || all.errors+all.warnings > 0) { // else nobody knows
 		fmt.Fprintf(c.out, "%s, %s\n", plural(all.errors, "error"), plural(all.warnings, "warning"))
 	}
 	switch {
 	case all.trouble != nil:
-		return all.trouble
+		return errors.Join(all.trouble, &failure{hint: all.hint})
 	case all.errors > 0, v.strict && all.warnings > 0:
-		return &failure{status: statusNo}
+		return &failure{status: statusNo, hint: all.hint}
 	}
 	return nil
 }
@@ -169,6 +170,7 @@ func (f *findings) checkIndex(path string) (*format.Index, error) {
 	var e *format.Error
 	if errors.As(err, &e) {
 		f.add(path, e)
+		f.recognize(path)
 		return nil, nil
 	}
 	return x, err
@@ -187,8 +189,20 @@ func (f *findings) checkFile(path string) (*format.Header, error) {
 		}
 		f.add(path, e)
 	}
-	h, _ := format.Read(r, size) // what is wrong with it has been said
+	h, err := format.Read(r, size)
+	if err != nil { // what is wrong with it has been said
+		f.recognize(path)
+	}
 	return h, nil
+}
+
+// recognize notes what a file is that is no model, if it is the first such.
+func (f *findings) recognize(path string) {
+	if f.hint == "" {
+		if what := recognize(path); what != "" {
+			f.hint = path + " is " + what
+		}
+	}
 }
 
 // checkNames notes names that stand in two of the files that make up a model

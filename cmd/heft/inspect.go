@@ -43,7 +43,7 @@ func (v *inspect) run(c *cli, args []string) error {
 	if v.null && c.screen.tty {
 		return &failure{err: fmt.Errorf("-0 writes names as they are, which a terminal might obey"), hint: "pipe it into xargs -0"}
 	}
-	l, patterns, broken := open(args)
+	l, patterns, broken := openHeaders(args)
 	if broken != nil && len(l.files) == 0 {
 		return broken
 	}

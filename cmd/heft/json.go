@@ -11,11 +11,12 @@ const schema = 1
 
 // modelDoc is what inspect says of a model.
 type modelDoc struct {
-	Schema     int               `json:"schema"`     // 1
-	Path       string            `json:"path"`       // the model, as the command line names it
-	Size       int64             `json:"size"`       // bytes of all tensors
-	Parameters int64             `json:"parameters"` // elements of all tensors
-	Metadata   map[string]string `json:"metadata"`   // null if there is none; of shards, what all agree on
+	Schema     int               `json:"schema"`          // 1
+	Path       string            `json:"path"`            // the model, as the command line names it
+	Error      string            `json:"error,omitempty"` // why the rest is only what could be read of a broken model
+	Size       int64             `json:"size"`            // bytes of all tensors
+	Parameters int64             `json:"parameters"`      // elements of all tensors
+	Metadata   map[string]string `json:"metadata"`        // null if there is none; of shards, what all agree on
 	Files      []fileDoc         `json:"files"`
 	Tensors    []tensorDoc       `json:"tensors"` // those selected, in the order asked for
 }
@@ -40,7 +41,10 @@ type tensorDoc struct {
 
 // document returns what inspect says of the model and of the rows.
 func (v *inspect) document(l *listing, rows []row, cols []*column) *modelDoc {
-	d := &modelDoc{schema, l.name, l.size, l.params, l.metadata, []fileDoc{}, []tensorDoc{}}
+	d := &modelDoc{schema, l.name, "", l.size, l.params, l.metadata, []fileDoc{}, []tensorDoc{}}
+	if l.err != nil {
+		d.Error = l.err.Error()
+	}
 	for _, f := range l.files {
 		d.Files = append(d.Files, fileDoc{f.path, f.size, f.header.DataOffset - 8})
 	}

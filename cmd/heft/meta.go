@@ -21,7 +21,7 @@ func (v *meta) flags(f *pflag.FlagSet) {
 }
 
 func (v *meta) run(c *cli, args []string) error {
-	l, rest, err := open(args)
+	l, rest, err := openHeaders(args)
 	if err != nil {
 		return err
 	}

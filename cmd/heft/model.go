@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -22,7 +23,8 @@ type listing struct {
 	tensors  []row // in disk order
 	size     int64 // bytes of all tensors
 	params   int64
-	model    *loader.Model                                 // nil where the model is broken, and this is what could be read
+	err      error                                         // why this is only what could be read
+	model    *loader.Model                                 // nil then
 	load     func(...loader.Option) (*loader.Model, error) // opens it anew
 }
 
@@ -56,9 +58,9 @@ func open(args []string, opts ...loader.Option) (*listing, []string, error) {
 		l.load = func(opts ...loader.Option) (*loader.Model, error) { return loader.OpenFiles(paths, opts...) }
 	}
 	if l.model, err = l.load(opts...); err != nil {
-		l.model = nil
+		l.model, l.err = nil, err
 		l.salvage(path, paths)
-		return l, rest, err
+		return l, rest, explain(err)
 	}
 	l.metadata = l.model.Metadata()
 	for path, h := range l.model.Files() {
@@ -73,6 +75,25 @@ func open(args []string, opts ...loader.Option) (*listing, []string, error) {
 		l.addTensor(file, e)
 	}
 	return l, rest, nil
+}
+
+// openHeaders opens the model that args begin with, for a verb that reads
+// headers only. The kernel tells what is cached only of what is mapped; where
+// that cannot be had, the model is closed again, and what is cached not known.
+func openHeaders(args []string) (*listing, []string, error) {
+	l, rest, err := open(args, loader.WithBackend(loader.BackendMmap))
+	if err != nil && !isBroken(err) {
+		l, rest, err = open(args, loader.WithBackend(loader.BackendRead))
+		l.close()
+	}
+	return l, rest, err
+}
+
+// isBroken reports whether an error says that a model departs from the format,
+// and not only that it cannot be read here and now.
+func isBroken(err error) bool {
+	var e *format.Error
+	return errors.As(err, &e)
 }
 
 // close ends the use of the model.

@@ -93,11 +93,11 @@ func dtypeName(d tensor.DType) string {
 }
 
 // plural returns "1 file", "2 files".
-func plural(n int, what string) string {
+func plural[T int | int64](n T, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return strconv.Itoa(n) + " " + what + "s"
+	return strconv.FormatInt(int64(n), 10) + " " + what + "s"
 }
 
 // metadataLine returns the beginning of the metadata in one line: key=value,
@@ -140,14 +140,20 @@ func appendWord(dst []byte, s string, ascii bool) []byte {
 
 // layout returns what can be said of where the data lies.
 func (l *listing) layout() string {
-	if l.model == nil {
+	switch {
+	case isBroken(l.err):
 		return "broken; what follows is what could be read"
+	case l.err != nil:
+		return "not known; what follows is what could be read"
 	}
-	data := int64(1 << 62)
+	s := "sound; every byte accounted for"
+	var data int64 // all offsets of data: their lowest bit is that of the least aligned
 	for _, f := range l.files {
-		data = min(data, alignment(f.header.DataOffset))
+		data |= f.header.DataOffset
 	}
-	s := fmt.Sprintf("sound; every byte accounted for; data aligned to %s", plural(int(data), "byte"))
+	if data != 0 {
+		s += fmt.Sprintf("; data aligned to %s", plural(alignment(data), "byte"))
+	}
 	misaligned := 0
 	for i := range l.tensors {
 		if r := &l.tensors[i]; alignment(r.Begin)*8 < int64(r.DType.Bits()) && r.Size() > 0 {

@@ -21,7 +21,7 @@ func (v *tree) flags(f *pflag.FlagSet) {
 }
 
 func (v *tree) run(c *cli, args []string) error {
-	l, patterns, err := open(args)
+	l, patterns, err := openHeaders(args)
 	if err != nil {
 		return err
 	}

@@ -121,8 +121,12 @@ func (c *cli) report(err error) {
 	}
 }
 
-// say writes a line to standard error.
+// say writes a line to standard error. What could be a name of megabytes loses its middle.
 func (c *cli) say(word, text string) {
+	const most = 4 << 10
+	if len(text) > most {
+		text = text[:most/2] + "..." + text[len(text)-most/2:]
+	}
 	line := append([]byte("heft: "), word...)
 	line = append(line, ' ')
 	line = appendEscaped(line, text, c.screen.ascii, "")

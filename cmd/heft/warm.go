@@ -84,7 +84,7 @@ func (v *warm) fit(rows []row) ([]row, error) {
 			return false
 		})
 		if len(rows) == 0 {
-			return nil, &failure{err: fmt.Errorf("no selected tensor is within --limit: %q has %d bytes, and it is %d", first.Name, first.Size(), limit), status: statusNo}
+			return nil, &failure{err: fmt.Errorf("no selected tensor is within --limit: %q has %s, and it is %d", first.Name, plural(first.Size(), "byte"), limit), status: statusNo}
 		}
 		return rows, nil
 	}
