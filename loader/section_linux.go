@@ -25,8 +25,10 @@ func (t *target) kernelCopies(open func(name string) (io.Reader, error)) func(na
 	}
 }
 
-// copyStep is how much the kernel copies at a time.
-const copyStep = 8 << 20
+const (
+	copyStep  = 8 << 20   // what the kernel copies at a time
+	writeStep = 256 << 10 // what else is read and written at a time
+)
 
 // kernelCopy moves a Section to a target. It is a reader that writes itself,
 // as format.Encode wants it.

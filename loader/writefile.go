@@ -87,13 +87,12 @@ type target struct {
 	synced int64 // the kernel was told to write what is before it to disk
 
 	cannotClone, cannotCopy bool   // what the file system has refused to do
-	buf                     []byte // for copies that the kernel does not make; nil until needed
+	buf                     []byte // for copies that the kernel does not make; nil until they are needed
 }
 
 const (
-	writeStep = 256 << 10 // as much as fits a processor's cache: larger writes are slower, on some kernels four times
-	syncStep  = 16 << 20  // how much is written before the disk is told to begin with it
-	tempInfix = ".heft-"  // stands before the digits of a temporary name
+	syncStep  = 16 << 20 // how much is written before the disk is told to begin with it
+	tempInfix = ".heft-" // stands before the digits of a temporary name
 )
 
 // newTarget creates a locked file beside path.
@@ -153,16 +152,13 @@ func sweep(path string) {
 }
 
 // Write writes b behind what is written.
-func (t *target) Write(b []byte) (n int, err error) {
-	for n < len(b) {
-		k, err := t.f.WriteAt(b[n:min(n+writeStep, len(b))], t.pos)
-		n += k
-		if err != nil {
-			return n, cmp.Or(causeOf(err), err)
-		}
-		t.wrote(int64(k))
+func (t *target) Write(b []byte) (int, error) {
+	n, err := t.f.WriteAt(b, t.pos)
+	t.wrote(int64(n))
+	if err != nil {
+		err = cmp.Or(causeOf(err), err)
 	}
-	return n, nil
+	return n, err
 }
 
 // wrote moves on by n bytes. Now and then it has the kernel begin to write to

@@ -86,8 +86,8 @@ func TestWriteFile(t *testing.T) {
 	for _, ts := range [][]tens{
 		{},
 		{{"a", 0}},
-		{{"a", 1}, {"b", writeStep}, {"c", writeStep + 1}},
-		{{"a", 100}, {"b", syncStep + 3*writeStep}, {"c", 7}},
+		{{"a", 1}, {"b", 1 << 18}, {"c", 1<<18 + 1}},
+		{{"a", 100}, {"b", syncStep + 3<<18}, {"c", 7}},
 	} {
 		if err := WriteFile(path, header(t, ts...), opener(ts...)); err != nil {
 			t.Fatal(err)
