@@ -124,19 +124,22 @@ func round(abs, shift, base uint32) uint32 {
 	return r
 }
 
+// runBF16 rounds two values in a word at once: the exponent being the same, all
+// that there is to do is to add half of the last bit, and to cut.
 func runBF16(dst []byte, src []float32) (n int) {
+	const each = 1<<32 + 1 // times a number: that number in both halves
 	for len(src) >= 4 && len(dst) >= 8 {
 		s := (*[4]float32)(src)
-		s0, a0 := split(s[0])
-		s1, a1 := split(s[1])
-		s2, a2 := split(s[2])
-		s3, a3 := split(s[3])
-		r0, r1, r2, r3 := round(a0, 16, 0<<23), round(a1, 16, 0<<23), round(a2, 16, 0<<23), round(a3, 16, 0<<23)
-		if max(r0, r1, r2, r3) > 0x7f7f {
-			break
+		x := uint64(math.Float32bits(s[0])) | uint64(math.Float32bits(s[1]))<<32
+		y := uint64(math.Float32bits(s[2])) | uint64(math.Float32bits(s[3]))<<32
+		// Without the signs no half overflows.
+		a := x&^(1<<31*each) + 0x7fff*each + x>>16&each
+		b := y&^(1<<31*each) + 0x7fff*each + y>>16&each
+		if ((a+1<<23*each)|(b+1<<23*each))&(1<<31*each) != 0 {
+			break // an exponent of all ones
 		}
-		lo, hi := s0>>16|r0|s1|r1<<16, s2>>16|r2|s3|r3<<16
-		binary.LittleEndian.PutUint64(dst, uint64(hi)<<32|uint64(lo))
+		a, b = a|x&(1<<31*each), b|y&(1<<31*each)
+		binary.LittleEndian.PutUint64(dst, a>>16&0xffff|a>>32&0xffff0000|(b>>16&0xffff|b>>32&0xffff0000)<<32)
 		dst, src, n = dst[8:], src[4:], n+4
 	}
 	return n
