@@ -85,13 +85,19 @@ func (f *findings) add(path string, e *format.Error) {
 	ascii := f.c.screen.ascii
 	line := append(appendText(nil, path, ascii), ": "+kind+": "...)
 	line = appendEscaped(line, e.Error(), ascii, "")
-	if at := e.Offset - headerStart; at > 0 && !errors.Is(e, format.ErrCoverage) && !strings.HasSuffix(path, ".json") {
-		line = fmt.Appendf(line, " (header byte %d)", at)
+	if hasPlace(e) && !strings.HasSuffix(path, ".json") {
+		line = fmt.Appendf(line, " (byte %d)", e.Offset)
 	}
 	f.c.out.Write(append(line, '\n'))
 }
 
-const headerStart = 8 // of the header in a file: the length stands before it
+// hasPlace reports whether there is a byte in the header to look at, which the
+// error does not name itself.
+func hasPlace(e *format.Error) bool {
+	const headerStart = 8 // the length stands before it
+	says := errors.Is(e, format.ErrHeaderJSON) || errors.Is(e, format.ErrHeaderUTF8)
+	return e.Offset > headerStart && !says && !errors.Is(e, format.ErrCoverage)
+}
 
 // checkModel looks at a file, at an index with its shards, or at all of both in
 // a directory. The error is one of reading, not of what was read.
