@@ -53,7 +53,13 @@ func (l *listing) each(c *cli, doing string, rows []row, work func(i int, t tens
 		if err == nil {
 			err = inParallel(ctx, runtime.GOMAXPROCS(0), hi-lo, func(i int) error { return one(lo + i) })
 		}
-		if err := cmp.Or(err, l.restore(rows[lo:hi])); err != nil {
+		begun := hi
+		if err != nil && hi < len(rows) { // the next ones are on their way
+			stop()
+			<-next
+			begun = group(rows, hi)
+		}
+		if err := cmp.Or(err, l.restore(rows[lo:begun])); err != nil {
 			return err
 		}
 		lo = hi
