@@ -21,10 +21,10 @@ func main() {
 	write := flag.Bool("w", false, "change the file")
 	flag.Parse()
 	factor, err := strconv.ParseFloat(flag.Arg(2), 32)
-	if err == nil {
-		err = run(os.Stdout, *write, flag.Arg(0), flag.Arg(1), float32(factor))
-	}
 	if err != nil {
+		log.Fatal("usage: edit [-w] MODEL TENSOR FACTOR")
+	}
+	if err := run(os.Stdout, *write, flag.Arg(0), flag.Arg(1), float32(factor)); err != nil {
 		log.Fatal(err)
 	}
 }

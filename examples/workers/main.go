@@ -29,6 +29,9 @@ const socket = "WORKERS_SOCKET"
 func main() {
 	n := flag.Int("n", 4, "how many workers")
 	flag.Parse()
+	if flag.NArg() != 1 {
+		log.Fatal("usage: workers [-n N] MODEL")
+	}
 	model := flag.Arg(0)
 	var err error
 	if address := os.Getenv(socket); address != "" {
