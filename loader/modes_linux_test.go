@@ -155,8 +155,8 @@ func modeEvict(t *testing.T, c square) {
 			t.Errorf("Evict: %d, %v; %d bytes are left", n, err, left)
 		}
 	case c.mode == ReadWrite:
-		if err != nil || n == 0 || left < 4096 {
-			t.Errorf("Evict: %d, %v; %d bytes are left, which is not even what was written", n, err, left)
+		if err != nil || n == 0 { // what was written stays, unless the kernel has written it to the file by now
+			t.Errorf("Evict: %d, %v; %d bytes are left", n, err, left)
 		}
 	default:
 		if page := int64(pageSize); err != nil || n < c.all.Size()-page || left >= page { // which the header shares
@@ -187,7 +187,8 @@ func modeStream(t *testing.T, c square) {
 		checkResident(t, c.all, c.all.Size())
 	}
 	left, err := c.all.Resident()
-	if err != nil || (left == c.all.Size()) != (c.mode == CopyOnWrite) || (left >= int64(pageSize)) != (c.mode != ReadOnly) {
+	// With ReadWrite the page written stays, unless the kernel has written it to the file by now.
+	if err != nil || (left == c.all.Size()) != (c.mode == CopyOnWrite) || c.mode == ReadOnly && left >= int64(pageSize) {
 		t.Errorf("%d of %d bytes are left, %v", left, c.all.Size(), err)
 	}
 	if want := c.mode != ReadOnly; (b[0] == ^pattern("b", 0)) != want {
