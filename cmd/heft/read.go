@@ -54,9 +54,8 @@ func (l *listing) each(c *cli, doing string, rows []row, work func(i int, t tens
 			err = inParallel(ctx, runtime.GOMAXPROCS(0), hi-lo, func(i int) error { return one(lo + i) })
 		}
 		begun := hi
-		if err != nil && hi < len(rows) { // the next ones are on their way
-			stop()
-			<-next
+		if err != nil && hi < len(rows) {
+			<-next // those are on their way: what a cancelled Prefetch has asked for would still come, behind restore's back
 			begun = group(rows, hi)
 		}
 		if err := cmp.Or(err, l.restore(rows[lo:begun])); err != nil {
