@@ -167,7 +167,7 @@ func (p *parser) fields(e *Entry) bool {
 		f := slices.Index(fieldNames[:], key)
 		switch {
 		case f < 0:
-			ok = p.skip(3) && p.warn(at, e.Name, "unknown field %s", quote(key))
+			ok = p.skip(3) && (p.report == nil || p.warn(at, e.Name, "unknown field %s", quote(key)))
 		case seen[f]:
 			return p.fail(at, "%s stands twice", key)
 		default:

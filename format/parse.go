@@ -100,7 +100,7 @@ func (p *parser) readMetadata() bool {
 		if !found {
 			return false
 		}
-		if _, twice := p.metadata[key]; twice && !p.warn(start, "", "metadata key %s stands twice; the last counts", quote(key)) {
+		if _, twice := p.metadata[key]; twice && p.report != nil && !p.warn(start, "", "metadata key %s stands twice; the last counts", quote(key)) {
 			return false
 		}
 		p.metadata[key] = value
