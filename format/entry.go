@@ -1,7 +1,6 @@
 package format
 
 import (
-	"bytes"
 	"math"
 	"math/bits"
 	"slices"
@@ -11,28 +10,15 @@ import (
 
 // tensor reads the value of a tensor's entry.
 func (p *parser) tensor(name string) bool {
-	if len(p.tensors) == cap(p.tensors) {
-		p.grow()
-	}
-	start, n := p.i, len(p.tensors)
-	p.tensors = p.tensors[:n+1]
-	e := &p.tensors[n]
+	start, e := p.i, p.room()
 	e.Name = name
-	if !p.canonical(e) && !p.entry(e) {
-		p.tensors = p.tensors[:n]
+	if !p.entry(e) {
 		if p.err != nil {
 			p.err.Tensor = name
 		}
 		return p.report != nil && p.err != nil && p.recover(start)
 	}
-	if f := p.flaw(e); f.kind != nil {
-		if p.flaws == nil {
-			p.flaws = map[string]flaw{}
-		}
-		p.flaws[name] = f
-	} else if p.flaws != nil {
-		delete(p.flaws, name) // an earlier tensor of this name had one
-	}
+	p.add(e)
 	return true
 }
 
@@ -48,80 +34,45 @@ func (p *parser) recover(start int) bool {
 	return p.depart(err)
 }
 
-// grow makes room for as many more tensors as the rest of the text can hold;
-// at first for one a brace, which is how entries are written.
+// room returns where the next tensor goes.
+func (p *parser) room() *Entry {
+	n := len(p.tensors)
+	if n == cap(p.tensors) {
+		p.grow()
+	}
+	return &p.tensors[:n+1][n]
+}
+
+// grow makes room for more tensors: at first for one a brace, which is how
+// entries are written; later for the rest of the text as far as it is like what
+// has been read, and for as many again at least; for no more than it can hold.
 func (p *parser) grow() {
-	n := (len(p.b)-p.i)/minTensorText + 1
-	if p.tensors == nil {
-		n = min(n, bytes.Count(p.b[p.i:], []byte("{"))+1)
+	rest, n := len(p.b)-p.i, len(p.tensors)
+	if n == 0 {
+		n = estimate(p.b[p.i:], '{')
+	} else {
+		n = max(n, rest/(p.i/n+1))
 	}
-	p.tensors = slices.Grow(p.tensors, n)
+	p.tensors = slices.Grow(p.tensors, min(n, rest/minTensorText)+1)
+	p.names = newNameTable(cap(p.tensors))
+	for i := range p.tensors {
+		p.names.add(p.tensors[i].Name, i, p.nameAt)
+	}
 }
 
-// canonical reads an entry that is spelled as writers spell it: fields in order,
-// no white space, no escapes. This is most of the time that headers take, and
-// three times as fast as entry, which reads anything; where the text differs
-// canonical leaves it to entry, position and all.
-func (p *parser) canonical(e *Entry) bool {
-	b, ok := cutLiteral(p.b[p.i:], `{"dtype":"`)
-	if !ok {
-		return false
-	}
-	n, d := len(p.dtypeName), p.dtype
-	if n == 0 || len(b) <= n || b[n] != '"' || string(b[:n]) != p.dtypeName { // another type than the last tensor's
-		if n = bytes.IndexByte(b[:min(len(b), longDType)], '"'); n < 0 {
-			return false
+// add adds the tensor in the place that room has returned, of the shape read last.
+func (p *parser) add(e *Entry) {
+	n := len(p.tensors)
+	p.tensors = p.tensors[:n+1]
+	p.duplicates = p.names.add(e.Name, n, p.nameAt) || p.duplicates
+	if f := p.last.flaw(e); f.kind != nil {
+		if p.flaws == nil {
+			p.flaws = map[string]flaw{}
 		}
-		if d, ok = p.dtypeNamed(p.text[len(p.b)-len(b):][:n]); !ok {
-			return false
-		}
+		p.flaws[e.Name] = f
+	} else if p.flaws != nil {
+		delete(p.flaws, e.Name) // an earlier tensor of this name had one
 	}
-	if b, ok = cutLiteral(b[n:], `","shape":[`); !ok {
-		return false
-	}
-	p.beginShape()
-	for first := true; len(b) > 0 && b[0] != ']'; first = false {
-		if !first {
-			if b[0] != ',' {
-				return false
-			}
-			b = b[1:]
-		}
-		dim, n, ok := leadingUint(b)
-		if !ok || n == 0 || n > 1 && b[0] == '0' {
-			return false
-		}
-		b = b[n:]
-		p.dimension(dim, len(b))
-	}
-	if b, ok = cutLiteral(b, `],"data_offsets"`); !ok {
-		return false
-	} else if b, ok = cutLiteral(b, `:[`); !ok { // up to 16 bytes are compared without a call
-		return false
-	}
-	begin, n, ok := leadingUint(b)
-	if !ok || n == 0 || n > 1 && b[0] == '0' || len(b) == n || b[n] != ',' {
-		return false
-	}
-	b = b[n+1:]
-	end, n, ok := leadingUint(b)
-	if !ok || n == 0 || n > 1 && b[0] == '0' {
-		return false
-	}
-	if b, ok = cutLiteral(b[n:], "]}"); !ok {
-		return false
-	}
-	p.i = len(p.b) - len(b)
-	e.DType, e.Shape, e.Begin, e.End = d, p.endShape(), int64(begin), int64(end)
-	return true
-}
-
-// cutLiteral returns b without the literal that it begins with.
-func cutLiteral(b []byte, literal string) ([]byte, bool) {
-	if len(b) < len(literal) || string(b[:len(literal)]) != literal {
-		return b, false
-	}
-	return b[len(literal):], true
 }
 
 // The fields of an entry, in the order that its positional form has.
@@ -157,6 +108,7 @@ func (p *parser) entry(e *Entry) bool {
 
 func (p *parser) fields(e *Entry) bool {
 	var seen [fieldCount]bool
+	f, others := 0, false
 	more, ok := p.begins('{', '}')
 	for more && ok {
 		at := p.i
@@ -164,9 +116,10 @@ func (p *parser) fields(e *Entry) bool {
 		if !found {
 			return false
 		}
-		f := slices.Index(fieldNames[:], key)
+		f = slices.Index(fieldNames[:], key)
 		switch {
 		case f < 0:
+			others = true
 			ok = p.skip(3) && (p.report == nil || p.warn(at, e.Name, "unknown field %s", quote(key)))
 		case seen[f]:
 			return p.fail(at, "%s stands twice", key)
@@ -178,12 +131,16 @@ func (p *parser) fields(e *Entry) bool {
 			more, ok = p.more('}')
 		}
 	}
-	if ok {
-		if f := slices.Index(seen[:], false); f >= 0 {
-			return p.fail(p.i-1, "no %s", fieldNames[f])
-		}
+	if !ok {
+		return false
 	}
-	return ok
+	if f := slices.Index(seen[:], false); f >= 0 {
+		return p.fail(p.i-1, "no %s", fieldNames[f])
+	}
+	if f == offsetsField && !others {
+		p.learn(e)
+	}
+	return true
 }
 
 // field reads the value of one of the fields.
@@ -221,26 +178,11 @@ func (p *parser) readDType(of string) (tensor.DType, bool) {
 }
 
 func (p *parser) parseDType(at int, name string) (tensor.DType, bool) {
-	d, ok := p.dtypeNamed(name)
-	if !ok {
+	d, err := tensor.ParseDType(name)
+	if err != nil {
 		return 0, p.fail(at, "unknown dtype %s", quote(name))
 	}
 	return d, true
-}
-
-// longDType is longer than the name of any element type and its quote.
-const longDType = 16
-
-// dtypeNamed returns the element type of a name. Most tensors have the type of the one before.
-func (p *parser) dtypeNamed(name string) (tensor.DType, bool) {
-	if name != p.dtypeName || p.dtype == 0 {
-		d, err := tensor.ParseDType(name)
-		if err != nil {
-			return 0, false
-		}
-		p.dtype, p.dtypeName = d, name
-	}
-	return p.dtype, true
 }
 
 // shape reads an array of dimensions.
@@ -258,16 +200,11 @@ func (p *parser) shape() ([]int, bool) {
 	return p.endShape(), ok
 }
 
-func (p *parser) beginShape() {
-	p.shapeStart = len(p.arena)
-	p.elements, p.overflow, p.wide = 1, false, false
-}
+func (p *parser) beginShape() { p.shapeStart, p.last = len(p.arena), noDimensions }
 
 // dimension adds a dimension to the shape begun last. Behind it are left bytes of text.
 func (p *parser) dimension(dim uint64, left int) {
-	p.wide = p.wide || dim > math.MaxInt
-	hi, lo := bits.Mul64(p.elements, dim)
-	p.elements, p.overflow = lo, p.overflow || hi != 0
+	p.last.times(dim)
 	if len(p.arena) == cap(p.arena) {
 		p.growArena(left)
 	}
@@ -289,6 +226,8 @@ func (p *parser) offsets() (begin, end int64, ok bool) {
 	if !p.punct('[') {
 		return 0, 0, false
 	}
+	p.next()
+	p.offsetsAt = p.i
 	b, ok := p.uint()
 	if !ok || !p.punct(',') {
 		return 0, 0, false
@@ -297,8 +236,22 @@ func (p *parser) offsets() (begin, end int64, ok bool) {
 	return int64(b), int64(e), ok && p.punct(']')
 }
 
-// flaw compares the shape, which has just been read, to the offsets. The order is the reference's.
-func (p *parser) flaw(e *Entry) flaw {
+// product is what the dimensions of a shape come to.
+type product struct {
+	elements uint64 // from left to right
+	overflow bool   // it is 2^64 or more
+	wide     bool   // one of the dimensions does not fit an int
+}
+
+var noDimensions = product{elements: 1}
+
+func (p *product) times(dim uint64) {
+	hi, lo := bits.Mul64(p.elements, dim)
+	p.elements, p.overflow, p.wide = lo, p.overflow || hi != 0, p.wide || dim > math.MaxInt
+}
+
+// flaw compares the shape of an entry, which comes to p, to its offsets. The order is the reference's.
+func (p product) flaw(e *Entry) flaw {
 	hi, nbits := bits.Mul64(p.elements, uint64(e.DType.Bits()))
 	switch {
 	case p.overflow || hi != 0:

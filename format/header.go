@@ -86,7 +86,7 @@ func readText(r io.ReaderAt, size int64, first []byte) (b []byte, text string, e
 		b = read[:n]
 		return b, string(b), nil
 	}
-	b = make([]byte, n)
+	b = rawBytes(n)
 	read := copy(b, first[lengthSize:])
 	if err := readFull(r, b[read:], int64(len(first))); err != nil {
 		return nil, "", err
@@ -127,20 +127,22 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 // departure behind which it could not.
 func parse(b []byte, text string, size int64, report func(*Error) bool) (*Header, *Error) {
 	p := &parser{scanner: scanner{b: b, text: text, base: lengthSize, kind: ErrHeaderJSON}, report: report, arena: []int{}}
-	if !p.utf8() || !p.header() {
+	p.nameAt = func(i int) string { return p.tensors[i].Name }
+	if report != nil && !p.utf8() {
 		return nil, p.err
 	}
-	h := &Header{Metadata: p.metadata, Tensors: p.tensors, DataOffset: lengthSize + int64(len(b))}
+	if ok := p.header(); (!ok || p.beyond != 0) && !p.utf8() || !ok {
+		return nil, p.err // text that is not UTF-8 counts before text that is not JSON
+	}
+	h := &Header{Metadata: p.metadata, Tensors: p.tensors, DataOffset: lengthSize + int64(len(b)), names: p.names}
 	if !p.spelling(h) {
 		return nil, nil
 	}
-	h.index()
-	if !p.layout(h.Tensors, uint64(size-h.DataOffset)) {
-		return nil, p.err
+	if p.duplicates || !inFileOrder(h.Tensors) {
+		h.index()
 	}
-	for i := range h.Tensors {
-		h.Tensors[i].Begin += h.DataOffset
-		h.Tensors[i].End += h.DataOffset
+	if !p.layout(h.Tensors, h.DataOffset, uint64(size-h.DataOffset)) {
+		return nil, p.err
 	}
 	return h, nil
 }

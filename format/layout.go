@@ -7,8 +7,9 @@ import (
 
 // layout checks that the tensors, which are in file order, fill the data
 // section of the given number of bytes without holes or overlaps, and that each
-// has the size that its type and shape need. It returns whether to go on.
-func (p *parser) layout(tensors []Entry, data uint64) bool {
+// has the size that its type and shape need. Their offsets are then those in the
+// file, in which the data begin at start. It returns whether to go on.
+func (p *parser) layout(tensors []Entry, start int64, data uint64) bool {
 	var covered uint64 // the data up to here belongs to a tensor
 	var last string    // the tensor that ends there
 	for i := range tensors {
@@ -18,12 +19,15 @@ func (p *parser) layout(tensors []Entry, data uint64) bool {
 				return false
 			}
 		}
-		if f, ok := p.flaws[e.Name]; ok && f.kind != errDimension && !p.departTensor(e, f.describe(e)) {
-			return false
+		if p.flaws != nil {
+			if f, ok := p.flaws[e.Name]; ok && f.kind != errDimension && !p.departTensor(e, f.describe(e)) {
+				return false
+			}
 		}
 		if uint64(e.End) > covered {
 			covered, last = uint64(e.End), e.Name
 		}
+		e.Begin, e.End = e.Begin+start, e.End+start
 	}
 	return p.coverage(covered, data) && p.dimensions(tensors)
 }

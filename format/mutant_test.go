@@ -123,37 +123,52 @@ func (m *mutator) contents() contents {
 func (m *mutator) model() (header string, data int) {
 	var members []string
 	var at uint64
-	huge := m.one(30)
-	for i := range m.IntN(6) {
-		d := m.IntN(len(dtypes))
-		size, _ := strconv.ParseUint(bits[d], 10, 64)
-		var shape []string
-		dim := func(n uint64) {
-			shape = append(shape, strconv.FormatUint(n, 10))
-			size *= n
-		}
-		for range m.IntN(4) {
-			dim(pick(m, []uint64{0, 1, 1, 2, 2, 3, 4, 8}))
-		}
-		if size%8 != 0 {
-			dim(4)
-		}
-		if huge || size == 0 && m.one(4) {
-			dim(pick(m, edges))
+	huge, alike, n := m.one(30), m.one(2), m.IntN(6)
+	if alike { // most tensors are like the one before, as they are in models
+		n *= 2
+	}
+	var d int
+	var shape []string
+	var size uint64
+	for i := range n {
+		if !alike || i == 0 || m.one(5) {
+			d, shape, size = m.kind(huge)
 		}
 		name := cmp.Or(pick(m, names), "x") + strconv.Itoa(i)
 		members = append(members, fmt.Sprintf(`%s:{"dtype":"%s","shape":[%s],"data_offsets":[%d,%d]}`,
-			m.quote(name, 0), dtypes[d], strings.Join(shape, ","), at, at+size/8))
-		at += size / 8
+			m.quote(name, 0), dtypes[d], strings.Join(shape, ","), at, at+size))
+		at += size
 	}
 	if m.one(3) {
 		members = append(members, pick(m, []string{`"__metadata__":{"format":"pt"}`, `"__metadata__":{}`, `"__metadata__":null`, `"__metadata__":{"a":"1","b":"2"}`}))
 	}
-	m.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
+	if !alike || m.one(3) {
+		m.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
+	}
 	if at > 1<<12 {
 		at = 8
 	}
 	return "{" + strings.Join(members, ",") + "}", int(at)
+}
+
+// kind returns the number of an element type, a shape, and the bytes that they take.
+func (m *mutator) kind(huge bool) (d int, shape []string, size uint64) {
+	d = m.IntN(len(dtypes))
+	size, _ = strconv.ParseUint(bits[d], 10, 64)
+	dim := func(n uint64) {
+		shape = append(shape, strconv.FormatUint(n, 10))
+		size *= n
+	}
+	for range m.IntN(4) {
+		dim(pick(m, []uint64{0, 1, 1, 2, 2, 3, 4, 8}))
+	}
+	if size%8 != 0 {
+		dim(4)
+	}
+	if huge || size == 0 && m.one(4) {
+		dim(pick(m, edges))
+	}
+	return d, shape, size / 8
 }
 
 // A value is JSON that can be taken apart: an array or object with items, or a leaf of any text.

@@ -11,42 +11,45 @@ import (
 // uint reads an integer in [0, 2^64), behind white space. What follows it is the caller's to look at.
 func (s *scanner) uint() (uint64, bool) {
 	s.next()
-	n, digits, ok := leadingUint(s.b[s.i:])
-	switch {
-	case digits == 0:
-		return 0, s.expected("an unsigned integer")
-	case digits > 1 && s.b[s.i] == '0':
-		return 0, s.fail(s.i, "integer with a leading zero")
-	case !ok:
-		return 0, s.fail(s.i, "integer of 2^64 or more")
+	if n, end := uintAt(s.b, s.i); end > 0 {
+		s.i = end
+		return n, true
 	}
-	s.i += digits
+	start := s.i
+	n, dropped := s.digits(0)
+	switch {
+	case s.i == start:
+		return 0, s.expected("an unsigned integer")
+	case s.b[start] == '0' && s.i-start > 1:
+		return 0, s.fail(start, "integer with a leading zero")
+	case dropped > 0:
+		return 0, s.fail(start, "integer of 2^64 or more")
+	}
 	return n, true
 }
 
-// leadingUint returns the number whose decimal digits b begins with, and how
-// many these are. It is not ok if the number is 2^64 or more.
-func leadingUint(b []byte) (n uint64, digits int, ok bool) {
-	if len(b) >= 8 {
-		if n, digits = eightDigits(binary.LittleEndian.Uint64(b)); digits < 8 {
-			return n, digits, true
-		}
+// spelledUint is a number, and where in a text its digits are.
+type spelledUint struct {
+	at, digits int
+	value      uint64
+}
+
+// uintAt returns the number whose decimal digits stand at i, and the position
+// behind them, at which b does not end yet. It leaves to others, and returns -1
+// for, what has leading zeros or more than 15 digits, or stands in the last 16 bytes.
+func uintAt(b []byte, i int) (n uint64, end int) {
+	if i > len(b)-16 {
+		return 0, -1
 	}
-	if digits == 8 && len(b) >= 16 {
-		v, k := eightDigits(binary.LittleEndian.Uint64(b[8:]))
-		n, digits = n*powers[k]+v, 8+k
-		if k < 8 {
-			return n, digits, true
-		}
+	n, digits := eightDigits(binary.LittleEndian.Uint64(b[i:]))
+	if digits == 8 {
+		v, more := eightDigits(binary.LittleEndian.Uint64(b[i+8:]))
+		n, digits = n*powers[more]+v, 8+more
 	}
-	for ; digits < len(b) && b[digits]-'0' <= 9; digits++ {
-		d := uint64(b[digits] - '0')
-		if n > math.MaxUint64/10 || n*10 > math.MaxUint64-d {
-			return 0, digits, false
-		}
-		n = n*10 + d
+	if digits == 0 || digits == 16 || digits > 1 && b[i] == '0' {
+		return 0, -1
 	}
-	return n, digits, true
+	return n, i + digits
 }
 
 var powers = [...]uint64{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}

@@ -3,8 +3,6 @@ package format
 import (
 	"errors"
 	"unicode/utf8"
-
-	"heft/tensor"
 )
 
 // parser reads the JSON text of a header: this file knows what a header says.
@@ -14,17 +12,19 @@ type parser struct {
 
 	hasMetadata bool
 	metadata    map[string]string
-	tensors     []Entry         // in the order of the text; offsets relative to the data, any unsigned numbers
+	tensors     []Entry   // in the order of the text; offsets relative to the data, any unsigned numbers
+	names       nameTable // places in tensors; it has room for as many as they have
+	nameAt      func(int) string
+	duplicates  bool            // some of them have one name
 	flaws       map[string]flaw // what is wrong with a tensor's size, by name; it counts once the offsets have been found right
 	arena       []int           // shapes are cut from it
 
-	dtype     tensor.DType // the last one, called dtypeName
-	dtypeName string
-
-	shapeStart int    // where in the arena the shape read last begins
-	elements   uint64 // its product, from left to right
-	overflow   bool   // which is 2^64 or more
-	wide       bool   // one of its dimensions does not fit an int
+	kinds      kinds
+	nameEnd    int         // where the quote behind the last name is; 0 if there are escapes in it
+	offsetsAt  int         // where the last offsets are
+	end        spelledUint // the last end of a tensor that familiar has read
+	shapeStart int         // where in the arena the shape begun last begins
+	last       product     // of the shape read last
 
 	keys map[string]int // with report: where in the text each name stands
 }
@@ -58,16 +58,8 @@ func (p *parser) utf8() bool {
 func (p *parser) header() bool {
 	more, ok := p.begins('{', '}')
 	for more && ok {
-		p.next()
-		start := p.i
-		name, found := p.key()
-		switch {
-		case !found, p.report != nil && !p.checkName(start, name):
-			return false
-		case name == metadataKey:
-			ok = p.readMetadata()
-		default:
-			ok = p.tensor(name)
+		if !p.familiar() {
+			ok = p.member()
 		}
 		if ok {
 			more, ok = p.more('}')
@@ -77,6 +69,23 @@ func (p *parser) header() bool {
 		return p.expected("the end of the header")
 	}
 	return ok
+}
+
+// member reads a tensor or the metadata.
+func (p *parser) member() bool {
+	p.next()
+	start := p.i
+	name, ok := p.str()
+	if p.nameEnd = p.i - 1; p.nameEnd-start-1 != len(name) {
+		p.nameEnd = 0 // escapes are longer than what they stand for
+	}
+	switch {
+	case !ok, !p.punct(':'), p.report != nil && !p.checkName(start, name):
+		return false
+	case name == metadataKey:
+		return p.readMetadata()
+	}
+	return p.tensor(name)
 }
 
 // readMetadata reads the value of __metadata__: null, or an object of strings.

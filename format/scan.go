@@ -12,17 +12,21 @@ import (
 const maxDepth = 128
 
 // scanner reads JSON text in one pass: this file knows JSON, its callers know
-// what the text should say. The text is valid UTF-8.
+// what the text should say.
 //
 // Methods that return a bool report whether the text was as wanted; where it
 // was not, err says why and the position is undefined.
+//
+// Whether the text is UTF-8 the caller checks. It need not if the whole text has
+// been read and beyond is 0: outside of strings JSON is ASCII.
 type scanner struct {
-	b    []byte // the JSON text
-	text string // the same text, of which strings are cut
-	i    int    // position in b
-	base int64  // where in the file the text begins
-	kind error  // what is wrong with the text is of this kind
-	err  *Error // the first thing that is wrong
+	b      []byte // the JSON text
+	text   string // the same text, of which strings are cut
+	i      int    // position in b
+	beyond uint64 // not 0 once a string, or what is beside it, was not ASCII
+	base   int64  // where in the file the text begins
+	kind   error  // what is wrong with the text is of this kind
+	err    *Error // the first thing that is wrong
 }
 
 // fail notes what is wrong with the text at position pos.
@@ -101,7 +105,7 @@ func (s *scanner) str() (string, bool) {
 	}
 	s.i++
 	start := s.i
-	s.i = plain(s.b, s.i)
+	s.plain()
 	if s.i < len(s.b) && s.b[s.i] == '"' {
 		s.i++
 		return s.text[start : s.i-1], true
@@ -109,31 +113,42 @@ func (s *scanner) str() (string, bool) {
 	return s.escaped(start)
 }
 
+// plain moves to the first quote, backslash or control character, or the end.
+func (s *scanner) plain() {
+	i, beyond := plain(s.b, s.i)
+	s.i, s.beyond = i, s.beyond|beyond
+}
+
 // plain returns the position at or behind i of the first quote, backslash or
-// control character, or len(b). It looks at eight bytes at a time: strings are
-// most of a header.
-func plain(b []byte, i int) int {
+// control character, or len(b), and 0 if up to there all is ASCII; where
+// something else is within 8 bytes behind, it may return that. It looks at
+// eight bytes at a time: strings are most of a header.
+func plain(b []byte, i int) (end int, beyond uint64) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(b); i += 8 {
 		w := binary.LittleEndian.Uint64(b[i:])
-		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		beyond |= w & highs
+		// With one bit turned over, quotes are spaces, and what is a space at
+		// most is a quote or a control character.
+		low, slash := w^(ones*('"'^' ')), w^(ones*'\\')
 		// A byte's high bit is set in m where the byte is one of the wanted;
 		// borrows make wrong marks only above a right one.
-		m := ((quote - ones) &^ quote) | ((slash - ones) &^ slash) | ((w - ones*' ') &^ w)
+		m := ((low - ones*(' '+1)) &^ low) | ((slash - ones) &^ slash)
 		if m &= highs; m != 0 {
-			return i + bits.TrailingZeros64(m)/8
+			return i + bits.TrailingZeros64(m)/8, beyond
 		}
 	}
 	for ; i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' '; i++ {
+		beyond |= uint64(b[i] & 0x80)
 	}
-	return i
+	return i, beyond
 }
 
 // escaped reads the rest of a string that begins at start and is plain up to the position.
 func (s *scanner) escaped(start int) (string, bool) {
 	var out []byte
 	for from := start; ; from = s.i {
-		s.i = plain(s.b, s.i)
+		s.plain()
 		out = append(out, s.b[from:s.i]...)
 		if s.i >= len(s.b) {
 			return "", s.fail(start-1, "string does not end")

@@ -82,15 +82,16 @@ func entrySize(e *Entry) (int64, error) {
 
 // checkText refuses names and metadata with which the header could not be read back.
 func (h *Header) checkText() error {
-	names, duplicates := newNameTable(len(h.Tensors), func(i int) string { return h.Tensors[i].Name })
+	at := func(i int) string { return h.Tensors[i].Name }
+	names, duplicates := index(len(h.Tensors), at)
 	for i := range h.Tensors {
 		name := h.Tensors[i].Name
-		switch at, _ := names.find(name, func(i int) string { return h.Tensors[i].Name }); {
+		switch last, _ := names.find(name, at); {
 		case name == metadataKey:
 			return &Error{Tensor: name, Err: faultf(ErrHeaderJSON, "the name is taken by the metadata")}
 		case !utf8.ValidString(name):
 			return &Error{Tensor: name, Err: faultf(ErrHeaderUTF8, "name is not UTF-8")}
-		case duplicates && at != i:
+		case duplicates && last != i:
 			return &Error{Tensor: name, Err: faultf(ErrHeaderJSON, "two tensors have this name")}
 		}
 	}
