@@ -39,15 +39,14 @@ type Index struct {
 
 	tensors []placed
 	names   nameTable // places in tensors
+	sorted  []int32   // places in tensors: those of a shard together, in the order of the index
+	ends    []int32   // in sorted, of each shard
 }
 
 type placed struct {
 	name  string
 	shard int // place in Shards
 }
-
-// Len returns the number of tensors.
-func (x *Index) Len() int { return len(x.tensors) }
 
 // Lookup returns the place in Shards of the shard that holds the named tensor.
 // It allocates nothing.
@@ -59,11 +58,16 @@ func (x *Index) Lookup(name string) (shard int, ok bool) {
 	return x.tensors[i].shard, true
 }
 
-// All yields each tensor's name and the place in Shards of its shard, in the order of the index.
-func (x *Index) All() iter.Seq2[string, int] {
-	return func(yield func(string, int) bool) {
-		for _, t := range x.tensors {
-			if !yield(t.name, t.shard) {
+// Names yields the names of the tensors that a shard, by its place in Shards,
+// holds, in the order of the index.
+func (x *Index) Names(shard int) iter.Seq[string] {
+	begin := int32(0)
+	if shard > 0 {
+		begin = x.ends[shard-1]
+	}
+	return func(yield func(string) bool) {
+		for _, place := range x.sorted[begin:x.ends[shard]] {
+			if !yield(x.tensors[place].name) {
 				return
 			}
 		}
@@ -81,10 +85,11 @@ func ReadIndex(r io.Reader) (*Index, error) {
 		return nil, err
 	}
 	s := &indexScanner{scanner: scanner{b: text, text: asString(text), kind: ErrIndex}, shards: map[string]int{}}
-	if !utf8.Valid(text) {
+	ok := s.index()
+	if (!ok || s.beyond != 0) && !utf8.Valid(text) {
 		return nil, &Error{Err: faultf(ErrIndex, "index is not UTF-8")}
 	}
-	if !s.index() {
+	if !ok {
 		return nil, s.err
 	}
 	return s.finish(), nil
@@ -92,19 +97,29 @@ func ReadIndex(r io.Reader) (*Index, error) {
 
 // readAll reads an index of at most maxIndex bytes.
 func readAll(r io.Reader) ([]byte, error) {
-	var buf bytes.Buffer
+	size := int64(0)
 	if f, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
-		if fi, err := f.Stat(); err == nil && fi.Size() < maxIndex {
-			buf.Grow(int(fi.Size()) + bytes.MinRead)
+		if fi, err := f.Stat(); err == nil {
+			size = fi.Size()
 		}
 	}
-	if _, err := buf.ReadFrom(io.LimitReader(r, maxIndex+1)); err != nil {
-		return nil, fmt.Errorf("read index: %w", err)
+	const spare = 512 // for the end to be seen without growing
+	b := rawBytes(int(min(max(size, 0), maxIndex) + spare))[:0]
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > maxIndex:
+			return nil, &Error{Offset: maxIndex, Err: faultf(ErrIndex, "index of more than %d bytes", maxIndex)}
+		case err == io.EOF:
+			return b, nil
+		case err != nil:
+			return nil, fmt.Errorf("read index: %w", err)
+		}
+		if len(b) == cap(b) {
+			b = slices.Grow(b, len(b))
+		}
 	}
-	if buf.Len() > maxIndex {
-		return nil, &Error{Offset: maxIndex, Err: faultf(ErrIndex, "index of more than %d bytes", maxIndex)}
-	}
-	return buf.Bytes(), nil
 }
 
 // indexScanner reads the JSON text of an index.
@@ -165,17 +180,18 @@ func (s *indexScanner) readMetadata() bool {
 }
 
 func (s *indexScanner) weightMap() bool {
-	if !s.mapped { // counting at every one of many would take quadratic time
+	if !s.mapped { // at every one of many this would take quadratic time
 		rest := s.b[s.i:]
-		s.tensors = make([]placed, 0, min(bytes.Count(rest, []byte{'\n'}), len(rest)/minMapped)) // a tensor a line
+		s.tensors = make([]placed, 0, min(estimate(rest, '\n'), len(rest)/minMapped)) // a tensor a line
 	}
 	s.mapped, s.tensors = true, s.tensors[:0]
 	clear(s.shards)
 	last, shard := "", -1
 	more, ok := s.begins('{', '}')
 	for more && ok {
-		name, found := s.key()
-		if !found {
+		name, found := s.str()
+		end := s.i - 1
+		if !found || !s.punct(':') {
 			return false
 		}
 		s.next()
@@ -192,9 +208,26 @@ func (s *indexScanner) weightMap() bool {
 			}
 		}
 		s.tensors = append(s.tensors, placed{name, shard})
-		more, ok = s.more('}')
+		if more, ok = s.more('}'); more && s.next() == '"' {
+			s.alike(s.text[end:s.i+1], shard)
+		}
 	}
 	return ok
+}
+
+// alike reads the tensors that are in the same shard as the one before: whose
+// names are followed by the same text, up to the quote before the next name. In
+// most indexes that is nearly all.
+func (s *indexScanner) alike(between string, shard int) {
+	for {
+		start := s.i + 1
+		end, beyond := plain(s.b, start)
+		if len(s.b)-end < len(between) || s.text[end:end+len(between)] != between {
+			return
+		}
+		s.tensors = append(s.tensors, placed{s.text[start:end], shard})
+		s.i, s.beyond = end+len(between)-1, s.beyond|beyond
+	}
 }
 
 // shard returns the number of a shard, -1 if its name is not allowed.
@@ -233,5 +266,23 @@ func (s *indexScanner) finish() *Index {
 		s.tensors[i].shard = sorted[s.tensors[i].shard]
 	}
 	x.tensors, x.names = unique(s.tensors, func(t *placed) string { return t.name })
+	x.sort()
 	return x
+}
+
+// sort fills sorted and ends, by counting.
+func (x *Index) sort() {
+	next := make([]int32, len(x.Shards)+1)
+	for _, t := range x.tensors {
+		next[t.shard+1]++
+	}
+	for i := range x.Shards {
+		next[i+1] += next[i]
+	}
+	x.sorted = make([]int32, len(x.tensors))
+	for place, t := range x.tensors {
+		x.sorted[next[t.shard]] = int32(place)
+		next[t.shard]++
+	}
+	x.ends = next[:len(x.Shards)]
 }

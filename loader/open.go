@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -125,7 +126,7 @@ func open(path string, paths []string, index *format.Index, opts []Option) (_ *M
 	errs := m.openFiles(paths, index)
 	if index != nil {
 		m.index = index
-		err = m.checkShards(index, paths, errs)
+		err = m.checkShards(paths, errs)
 	} else {
 		err = m.merge(errs)
 	}
@@ -140,14 +141,14 @@ func open(path string, paths []string, index *format.Index, opts []Option) (_ *M
 
 // openFiles opens files, several at a time, and reads their headers. It adds
 // those that it could open to the model and returns an error, or nil, for each
-// path. The index may be nil.
+// path. With an index, which may be nil, each must hold what the index places in it.
 func (m *Model) openFiles(paths []string, index *format.Index) []error {
 	const atOnce = 16
 	files, errs := make([]*file, len(paths)), make([]error, len(paths))
 	one := func(i int) {
 		f, err := openHeader(paths[i], m.mode)
 		if err == nil && index != nil {
-			f.members = f.count(index, i) // while the header is in the processor's cache
+			err = m.choose(f, index, i) // while the header is in the processor's cache
 		}
 		files[i], errs[i] = f, err
 	}
@@ -233,13 +234,8 @@ func kindOf(mode fs.FileMode) string {
 
 // merge makes one model of files without an index.
 func (m *Model) merge(errs []error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	if len(m.files) == 1 {
-		return nil
+	if err := cmp.Or(errs...); err != nil || len(m.files) == 1 {
+		return err
 	}
 	names := make(nameMap)
 	for _, f := range m.files {
@@ -263,9 +259,8 @@ func (n nameMap) Lookup(name string) (file int, ok bool) {
 	return file, ok
 }
 
-// checkShards holds the shards against their index: all are there, and each has
-// the tensors that the index places in it.
-func (m *Model) checkShards(index *format.Index, paths []string, errs []error) error {
+// checkShards returns why the first shard that cannot be used cannot.
+func (m *Model) checkShards(paths []string, errs []error) error {
 	missing := 0
 	for _, err := range errs {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -281,30 +276,19 @@ func (m *Model) checkShards(index *format.Index, paths []string, errs []error) e
 			return err
 		}
 	}
-	members := 0
-	for _, f := range m.files {
-		members += f.members
-	}
-	if members == index.Len() {
-		return nil
-	}
-	for name, place := range index.All() {
-		f := m.files[place]
-		if _, ok := f.header.Lookup(name); !ok {
-			return pathError("open", f.path, fmt.Errorf("tensor %q: %w, though %s places it here", name, ErrNotFound, filepath.Base(m.path)))
-		}
-	}
 	return nil
 }
 
-// count returns how many of the tensors of a shard the index places there.
-func (f *file) count(index *format.Index, place int) (n int) {
-	for _, e := range f.header.Tensors {
-		if p, ok := index.Lookup(e.Name); ok && p == place {
-			n++
+// choose makes the tensors members that the index places in a shard, which must have them.
+func (m *Model) choose(f *file, index *format.Index, shard int) error {
+	f.members = 0
+	for name := range index.Names(shard) {
+		if _, ok := f.header.Lookup(name); !ok {
+			return pathError("open", f.path, fmt.Errorf("tensor %q: %w, though %s places it here", name, ErrNotFound, filepath.Base(m.path)))
 		}
+		f.members++
 	}
-	return n
+	return nil
 }
 
 // newStore chooses the backend of a model whose files are open.
