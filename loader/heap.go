@@ -88,17 +88,24 @@ func (f *file) read(ctx context.Context, e format.Entry) ([]byte, error) {
 		}
 	}
 	b := alignedBytes(int(e.Size()))
-	for lo := 0; lo < len(b); lo += stepBytes {
+	for lo := 0; lo < len(b); lo += readBytes {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		off := e.Begin + int64(lo)
-		if n, err := f.f.ReadAt(b[lo:min(lo+stepBytes, len(b))], off); err != nil {
+		if n, err := f.f.ReadAt(b[lo:min(lo+readBytes, len(b))], off); err != nil {
 			return nil, f.faultError(off+int64(n), err)
 		}
 	}
 	return b, nil
 }
+
+// readers is how many goroutines read tensors: each may be allocating a large
+// one, so they are few.
+const readers = 4
+
+// readBytes is what one of them reads before it looks whether it still should.
+const readBytes = 8 << 20
 
 const cacheLine = 64
 
@@ -115,7 +122,7 @@ func (h *heap) bytes(f *file, e format.Entry) ([]byte, error) {
 }
 
 func (h *heap) prefetch(r *Region) job {
-	return job{len(r.tensors), localWorkers, func(ctx context.Context, i int) error {
+	return job{len(r.tensors), readers, func(ctx context.Context, i int) error {
 		t := r.tensors[i]
 		if t.entry.Size() == 0 {
 			return nil
@@ -159,7 +166,7 @@ func (h *heap) pin(r *Region) error          { return r.m.fail("pin", errors.Err
 func (h *heap) unpin(r *Region) error        { return r.m.fail("unpin", errors.ErrUnsupported) }
 
 func (h *heap) strategy() string {
-	return fmt.Sprintf("read into memory of the process by %d goroutines", localWorkers)
+	return fmt.Sprintf("read into memory of the process by %d goroutines", readers)
 }
 
 func (h *heap) close() {

@@ -41,12 +41,12 @@ func (*mapped) bytes(f *file, e format.Entry) ([]byte, error) {
 }
 
 func (s *mapped) strategy() string {
-	how := fmt.Sprintf("%d goroutines populate it", localWorkers)
+	how := fmt.Sprintf("%d goroutines populate it", populators)
 	switch {
 	case !canPopulate():
-		how = fmt.Sprintf("%d goroutines read and then touch it, because the kernel cannot populate a mapping", s.workers())
+		how = fmt.Sprintf("%d goroutines read and then touch it, because the kernel cannot populate a mapping", populators)
 	case s.remote != "":
-		how = fmt.Sprintf("%d goroutines read it and then populate, because %s is remote", s.workers(), s.remote)
+		how = fmt.Sprintf("%d goroutines read it and then populate, because %s is remote", populators, s.remote)
 	}
 	return "mapped; " + how
 }

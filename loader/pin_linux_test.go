@@ -180,8 +180,8 @@ func TestStats(t *testing.T) {
 		open  func() (*Model, error)
 		words string
 	}{
-		{func() (*Model, error) { return Open(path) }, "mapped; 4 goroutines populate"},
-		{func() (*Model, error) { defer failPopulate()(); return Open(path) }, "mapped; 4 goroutines populate"},
+		{func() (*Model, error) { return Open(path) }, "mapped; 16 goroutines populate"},
+		{func() (*Model, error) { defer failPopulate()(); return Open(path) }, "mapped; 16 goroutines populate"},
 		{func() (*Model, error) { return Open(path, WithBackend(BackendRead)) }, "read into memory of the process"},
 		{func() (*Model, error) { defer failMmap(unix.ENODEV)(); return Open(path) }, "because mapping is not possible: open " + path},
 	} {

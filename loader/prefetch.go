@@ -70,21 +70,20 @@ func (x extent) parts() []part {
 	return parts
 }
 
-// remoteWorkers is how many goroutines read from a remote file system: each
-// request waits long for its answer, and others are answered meanwhile.
-const remoteWorkers = 16
+// populators is how many goroutines bring bytes in. Each waits for one request at
+// a time: for a huge page from a disk, for what it has asked from a remote file
+// system. So they together are what has been asked for, and a disk reaches its
+// speed with about so much. They wait inside the kernel, and more of them cost
+// less processor time than more but smaller steps.
+const populators = 16
 
-func (s *mapped) workers() int {
-	if s.remote != "" {
-		return remoteWorkers
-	}
-	return localWorkers
-}
+// stepBytes is what one of them is given at a time.
+const stepBytes = 8 << 20
 
 func (s *mapped) prefetch(r *Region) job {
 	steps := plan(r.extents)
 	p := new(pace)
-	return job{len(steps), s.workers(), func(ctx context.Context, i int) error {
+	return job{len(steps), populators, func(ctx context.Context, i int) error {
 		if s.remote != "" {
 			for _, part := range steps[i] {
 				if err := part.read(ctx); err != nil {
@@ -145,7 +144,8 @@ func (x extent) explain(err error) error {
 }
 
 // pace finds how much to ask for at once: where storage is slow, what takes
-// about target, so that a worker hears of the end of its context.
+// about target while the others ask too, so that a worker hears of the end of its
+// context.
 type pace struct{ bytes atomic.Int64 }
 
 func (p *pace) next() int64 {
@@ -157,7 +157,7 @@ func (p *pace) next() int64 {
 
 // took says that n bytes took d.
 func (p *pace) took(n int64, d time.Duration) {
-	const target = 25 * time.Millisecond
+	const target = 100 * time.Millisecond
 	fit := int64(float64(n)*float64(target)/float64(max(d, 1))) &^ (hugePage - 1)
 	p.bytes.Store(min(max(fit, hugePage), stepBytes))
 }

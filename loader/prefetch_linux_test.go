@@ -227,8 +227,8 @@ func TestPace(t *testing.T) {
 	}{
 		{0, 0, stepBytes},
 		{8 << 20, 2 * time.Millisecond, stepBytes},
-		{8 << 20, 50 * time.Millisecond, 4 << 20},
-		{4 << 20, 25 * time.Millisecond, 4 << 20},
+		{8 << 20, 200 * time.Millisecond, 4 << 20},
+		{4 << 20, 100 * time.Millisecond, 4 << 20},
 		{4 << 20, time.Hour, hugePage},
 		{2 << 20, 0, stepBytes},
 	} {

@@ -5,16 +5,6 @@ import (
 	"sync/atomic"
 )
 
-// localWorkers is how many goroutines bring bytes in from a local disk. Each
-// waits for one request at a time, of a huge page, so that they together are
-// what the device has in its queue. They wait inside the kernel, and cost no more
-// processor time than two.
-const localWorkers = 4
-
-// stepBytes is the size of one request: large enough to run the device at its
-// speed, small enough that cancelling does not wait.
-const stepBytes = 8 << 20
-
 // job is work in n steps. Those of several numbers may be done at once.
 type job struct {
 	n       int

@@ -202,12 +202,18 @@ func Wall(s Sample) float64 { return s.Wall.Seconds() }
 func CPU(s Sample) float64  { return s.CPU.Seconds() }
 func Read(s Sample) float64 { return float64(s.Read) }
 
-// Speed returns how fast v is beside the floor, round by round: the median of
-// the ratios and the least and greatest of them.
+// Speed returns how fast v is beside the floor: the median of the ratios and the
+// least and greatest of them. Each sample is held against those of the floor
+// before and after it, since the speed of a shared machine drifts.
 func (v *Variant) Speed(floor *Variant) string {
 	var ratios []float64
 	for i := range v.Samples {
-		ratios = append(ratios, Wall(floor.Samples[i])/Wall(v.Samples[i]))
+		around := floor.Samples[i:min(i+2, len(floor.Samples))]
+		var wall float64
+		for _, s := range around {
+			wall += Wall(s) / float64(len(around))
+		}
+		ratios = append(ratios, wall/Wall(v.Samples[i]))
 	}
 	return fmt.Sprintf("%.3f (%.3f to %.3f)", Median(ratios), slices.Min(ratios), slices.Max(ratios))
 }
