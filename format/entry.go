@@ -211,10 +211,12 @@ func (p *parser) dimension(dim uint64, left int) {
 	p.arena = append(p.arena, int(dim))
 }
 
-// growArena starts a new arena with the shape begun last. A dimension takes two bytes of text or more.
+// growArena starts a new arena, twice as large, with the shape begun last. It is
+// not larger than the shapes in the rest of the text can be, of which a dimension
+// takes two bytes. (Tensors of one kind share a shape.)
 func (p *parser) growArena(left int) {
 	begun := p.arena[p.shapeStart:]
-	n := max(2*cap(p.tensors), 2*len(begun), 64)
+	n := max(2*cap(p.arena), 64)
 	p.arena = append(make([]int, 0, min(n, len(begun)+left/2+1)), begun...)
 	p.shapeStart = 0
 }
