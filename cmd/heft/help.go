@@ -38,8 +38,7 @@ func overview(c *cli, w io.Writer) {
 	b.WriteString(`
 MODEL is a .safetensors file (or several: the shards of one model), an index.json,
 a directory, or a models--ORG--NAME directory of the hub's cache.
-PATTERN is a shell glob over names of tensors: * crosses dots, and a trailing dot
-selects a module: 'model.layers.3.'
+PATTERN is a glob over names: * crosses dots, a trailing dot selects a module.
 
   --json       one JSON document        --color WHEN  auto, always, never
   -q, --quiet  no progress, no summary  -h, --help    help with a verb
@@ -55,9 +54,13 @@ func verbHelp(c *cli, v *verb) error {
 	for _, e := range v.examples {
 		fmt.Fprintf(c.out, "  %s\n", e)
 	}
+	cmd := v.make()
+	if n, ok := cmd.(interface{ notes() string }); ok { // what flags do not say
+		c.out.WriteString("\n" + n.notes())
+	}
 	own := pflag.NewFlagSet(v.name, pflag.ContinueOnError)
 	own.SortFlags = false
-	v.make().flags(own)
+	cmd.flags(own)
 	c.out.WriteString("\n")
 	own.VisitAll(func(f *pflag.Flag) {
 		arg, usage := pflag.UnquoteUsage(f)

@@ -56,6 +56,11 @@ var verbs = []verb{
 		"heft meta lora.safetensors ss_base_model_version  # one bare value",
 		"heft meta --decode --json lora.safetensors | jq .metadata",
 	}, func() command { return new(meta) }},
+	{"cat", "MODEL TENSOR[SLICE]", "the values of a tensor, or of a slice of it", [3]string{
+		"heft cat model.safetensors 'h.0.w[0,:8]'  # eight values of the first row",
+		"heft cat --format %.3g model.safetensors 'h.0.w[-1]'  # the last row, short",
+		"heft cat --raw model.safetensors h.0.w | sha256sum",
+	}, func() command { return new(cat) }},
 	{"check", "MODEL...", "every departure from the format", [3]string{
 		"heft check model.safetensors",
 		"heft check --strict Llama-3.1-8B/  # warnings count as errors",

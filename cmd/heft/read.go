@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
+	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
+	"heft/loader"
 	"heft/tensor"
 )
 
@@ -88,13 +92,104 @@ func (l *listing) fetch(ctx context.Context, rows []row) <-chan error {
 	return done
 }
 
-// restore drops the tensors from the page cache of which less than a half was
-// there when it was last looked up. Where the kernel does not tell, or does not
-// drop, it does nothing.
+// gatherSize is how many bytes of a slice are worked on at a time. It is a
+// multiple of what whole elements of any type take.
+const gatherSize = 192 << 10
+
+// gather calls work with the first n bytes of what was taken of a tensor, block
+// after block, each of whole elements, and leaves the page cache as it was found.
+// What work has done counts if gather returns nil: then nobody has changed a
+// file meanwhile. An interrupt ends the program, as work may be waiting for
+// somebody who reads no more.
+func (l *listing) gather(c *cli, s *sliced, n int64, work func(block []byte) error) error {
+	rows := []row{*s.row}
+	l.lookUpCached(rows)
+	ctx, stop := c.interruptible()
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
+		l.restore(rows)
+		os.Exit(statusInterrupted)
+	})()
+	l.prepare(ctx, s, n)
+	err := l.model.Guard(func() error {
+		t, err := l.model.Tensor(s.Name)
+		if err != nil {
+			return err
+		}
+		return blocks(t.Bytes(), s.spans, n, work)
+	})
+	if err := cmp.Or(err, l.restore(rows)); err != nil {
+		return err
+	}
+	return l.model.Changed()
+}
+
+// prepare has the kernel bring no more of the file into memory than the first n
+// bytes of what was taken: touched as it is, each page would come with 2 MiB
+// around it, and neighbours that lie in these stay when the tensor is dropped.
+// What goes wrong, touching the tensor tells.
+func (l *listing) prepare(ctx context.Context, s *sliced, n int64) {
+	r, err := l.region([]row{*s.row})
+	switch {
+	case err != nil:
+	case n > s.Size()/2 && n <= groupSize:
+		r.Prefetch(ctx)
+	case fewPages(s.spans, n):
+		r.Advise(loader.NoHugePage)
+		r.Advise(loader.Random)
+	}
+}
+
+// fewPages reports whether the first n bytes of the spans lie in so few pages
+// that these may be read one by one.
+func fewPages(spans iter.Seq2[int64, int64], n int64) bool {
+	const page, most = 4 << 10, 64
+	pages := int64(0)
+	for lo, hi := range spans {
+		part := min(hi-lo, n)
+		pages += part/page + 2
+		n -= part
+		if n == 0 || pages > most {
+			break
+		}
+	}
+	return pages <= most
+}
+
+// blocks copies the first n bytes of the spans together and calls work with them,
+// block by block. They are copied because touching a page that cannot be read is
+// an error inside a Guard, and something else inside a system call.
+func blocks(data []byte, spans iter.Seq2[int64, int64], n int64, work func(block []byte) error) error {
+	buf := make([]byte, 0, min(n, gatherSize))
+	for lo, hi := range spans {
+		for lo < hi && n > 0 {
+			part := min(hi-lo, n, int64(cap(buf)-len(buf)))
+			buf = append(buf, data[lo:lo+part]...)
+			lo, n = lo+part, n-part
+			if len(buf) < cap(buf) && n > 0 {
+				continue
+			}
+			if err := work(buf); err != nil {
+				return err
+			}
+			buf = buf[:0]
+		}
+		if n == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// restore drops the tensors from the page cache of which more has come in than
+// was there when they were last looked up. Where the kernel does not tell, or
+// does not drop, it does nothing.
 func (l *listing) restore(rows []row) error {
+	now := slices.Clone(rows)
+	l.lookUpCached(now)
 	var out []row
-	for _, r := range rows {
-		if r.cached >= 0 && r.cached < r.Size()-r.cached {
+	for i, r := range rows {
+		if came := now[i].cached - r.cached; r.cached >= 0 && came > r.cached {
 			out = append(out, r)
 		}
 	}

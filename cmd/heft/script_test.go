@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -142,15 +143,15 @@ func like(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // mkmodel SPEC DST makes a model. DST is a file, or a directory where the
-// specification names shards; all data is zero, and takes no room. A line of a
-// specification is one of
+// specification names shards; data is zero, and takes no room, where nothing else
+// is said. A line of a specification is one of
 //
-//	name dtype shape [begin end]   a tensor: shape as 4x8, or - for a scalar
-//	@key value                     metadata
-//	== shard.safetensors           what follows is in this shard
-//	!header TEXT                   the header as it is, in place of what the other lines say
-//	!length N                      what the file says that the length of the header is
-//	!grow N                        N bytes more (or, if negative, fewer) than the tensors take
+//	name dtype shape [begin end] [= HEX]   a tensor: shape as 4x8, or - for a scalar; its bytes
+//	@key value                             metadata
+//	== shard.safetensors                   what follows is in this shard
+//	!header TEXT                           the header as it is, in place of what the other lines say
+//	!length N                              what the file says that the length of the header is
+//	!grow N                                N bytes more (or, if negative, fewer) than the tensors take
 //
 // Names, keys and values may be quoted as in Go.
 func mkmodel(ts *testscript.TestScript, neg bool, args []string) {
@@ -190,6 +191,13 @@ type spec struct {
 	end, grow         int64
 	length            uint64
 	raw               string
+	data              []datum
+}
+
+// datum is data that is not zero, at an offset.
+type datum struct {
+	begin int64
+	bytes []byte
 }
 
 func (m *spec) line(line string) error {
@@ -233,6 +241,14 @@ func (m *spec) tensor(name string, fields []string) error {
 		}
 	}
 	begin, end := m.end, m.end+size/8
+	if n := len(fields); fields[n-2] == "=" {
+		b, err := hex.DecodeString(fields[n-1])
+		if err != nil {
+			return err
+		}
+		m.data = append(m.data, datum{begin, b})
+		fields = fields[:n-2]
+	}
 	if len(fields) == 4 {
 		begin, _ = strconv.ParseInt(fields[2], 10, 64)
 		end, _ = strconv.ParseInt(fields[3], 10, 64)
@@ -264,7 +280,20 @@ func (m *spec) write(path string, index map[string]string) error {
 	for _, name := range m.names {
 		index[name] = filepath.Base(path)
 	}
-	return os.Truncate(path, int64(len(b))+m.end+m.grow)
+	if err := os.Truncate(path, int64(len(b))+m.end+m.grow); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, d := range m.data {
+		if _, err := f.WriteAt(d.bytes, int64(len(b))+d.begin); err != nil {
+			return err
+		}
+	}
+	return f.Close()
 }
 
 // field splits the first word off a line; it may be quoted.

@@ -143,14 +143,20 @@ func didYouMean(word string, candidates iter.Seq[string]) string {
 
 // document writes v as a JSON document.
 func (c *cli) document(v any) error {
+	b, err := encodeJSON(v)
+	c.out.Write(b)
+	return err
+}
+
+// encodeJSON returns v as a line of JSON that a terminal may show.
+func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		return err
+		return nil, err
 	}
-	c.out.Write(escapeJSON(nil, b.Bytes(), false))
-	return nil
+	return escapeJSON(nil, b.Bytes(), false), nil
 }
 
 // escapeJSON appends a JSON text, with the runes that could do something to a
