@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"heft/format"
+	"heft/loader"
 	"heft/tensor"
 )
 
@@ -63,5 +66,57 @@ func TestEachRestores(t *testing.T) {
 	})
 	if n, _ := next.Resident(); err != fault || n > edges(l.tensors) {
 		t.Errorf("after %v, %d bytes of the next tensor are in the page cache", err, n)
+	}
+}
+
+// What is written of a tensor counts only if all of it could be read and nobody
+// has changed the file: else a JSON document has no end, and a line has.
+func TestCatFails(t *testing.T) {
+	h, err := format.NewHeader(nil, []format.Entry{{Name: "w", DType: tensor.U8, Shape: []int{1 << 20}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := h.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	for _, test := range []struct {
+		name string
+		size int64 // to which the file is truncated
+		want func(error) bool
+	}{
+		{"truncated", 512 << 10, func(err error) bool {
+			var fault *loader.FaultError
+			return errors.As(err, &fault) && fault.Tensor == "w" && errors.Is(err, io.ErrUnexpectedEOF)
+		}},
+		{"grown", h.Tensors[0].End + 1, func(err error) bool { return errors.Is(err, loader.ErrChanged) }},
+	} {
+		for _, asJSON := range []bool{false, true} {
+			if err := os.WriteFile(path, append(head, make([]byte, 1<<20)...), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			l, _, err := open([]string{path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(path, test.size); err != nil {
+				t.Fatal(err)
+			}
+			s, err := l.slice("w")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			c := &cli{out: bufio.NewWriter(&out), err: io.Discard, json: asJSON}
+			if err := (&cat{limit: noLimit}).show(c, l, s); !test.want(err) {
+				t.Errorf("%s: %v", test.name, err)
+			}
+			c.out.Flush()
+			if end := out.Bytes()[out.Len()-1]; (end == '\n') == asJSON {
+				t.Errorf("%s, JSON %v: the output ends in %q", test.name, asJSON, end)
+			}
+			l.close()
+		}
 	}
 }
