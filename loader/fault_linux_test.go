@@ -615,12 +615,23 @@ func init() {
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}
 	children["close while it hangs"] = func(path string) {
-		m, err := Open(path)
+		path, written := strings.CutSuffix(path, " written")
+		var opts []Option
+		if written {
+			opts = append(opts, WithMode(ReadWrite))
+		}
+		m, err := Open(path, opts...)
 		must(err)
+		a, err := m.Tensor("a")
+		must(err)
+		if written {
+			a.Bytes()[0] = 'x'
+		}
 		must(ctl(filepath.Dir(path), faultCommand{File: "m.safetensors", Mode: &faultMode{Hang: true}}))
 		began := time.Now()
 		must(m.Close())
 		fmt.Println("waited:", time.Since(began) > faultPatience/2)
+		fmt.Println("faults:", crashes(func() { sink = a.Bytes()[5] }))
 		must(ctl(filepath.Dir(path), faultCommand{File: "m.safetensors", Mode: &faultMode{}})) // the end of the process waits, too
 	}
 }
@@ -667,11 +678,13 @@ func TestFaultForgets(t *testing.T) {
 	}
 }
 
-// Close waits for nobody, even where closing a file does.
+// Close waits for nobody, even where closing a file does, and unmapping one that was written to.
 func TestFaultCloseHangs(t *testing.T) {
-	path, top := onFaults(t, tens{"a", 100_000})
-	defer time.AfterFunc(faultPatience, top.release).Stop()
-	if out, err := runChild(t, "close while it hangs", path); err != nil || out != "waited: false\n" {
-		t.Errorf("%v: %s", err, out)
+	for _, written := range []string{"", " written"} {
+		path, top := onFaults(t, tens{"a", 100_000})
+		defer time.AfterFunc(faultPatience, top.release).Stop()
+		if out, err := runChild(t, "close while it hangs", path+written); err != nil || out != "waited: false\nfaults: true\n" {
+			t.Errorf("%q: %v: %s", written, err, out)
+		}
 	}
 }

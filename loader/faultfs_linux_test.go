@@ -49,7 +49,8 @@ type faultCommand struct {
 type faultMode struct {
 	BadLo, BadHi int64         // reads of a part of this fail with EIO
 	Delay        time.Duration // before each answer to a read
-	Hang         bool          // reads and closing answer when this is over
+	Hang         bool          // reads, writes and closing answer when this is over
+	Until        time.Duration // after this the mode ends by itself; 0 for never
 	BadWrites    bool          // writes fail with EIO
 	Direct       bool          // opened from now on, the kernel does not cache it and cannot map it shared
 }
@@ -212,6 +213,15 @@ func (f *faultFile) obey(c faultCommand) {
 	}
 	if c.Mode != nil {
 		f.behave(*c.Mode)
+		if changed := f.changed; c.Mode.Until > 0 {
+			time.AfterFunc(c.Mode.Until, func() {
+				f.top.mu.Lock()
+				defer f.top.mu.Unlock()
+				if f.changed == changed { // it is still that mode
+					f.behave(faultMode{})
+				}
+			})
+		}
 	}
 }
 
@@ -287,6 +297,7 @@ func (f *faultFile) Flush(context.Context, fs.FileHandle) syscall.Errno {
 func (f *faultFile) Write(_ context.Context, _ fs.FileHandle, b []byte, off int64) (uint32, syscall.Errno) {
 	f.top.mu.Lock()
 	defer f.top.mu.Unlock()
+	f.hang()
 	if f.mode.BadWrites {
 		return 0, syscall.EIO
 	}

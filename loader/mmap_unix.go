@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -50,8 +51,28 @@ func (m *Model) mapFiles(mode Mode) (unmap func(), err error) {
 		}
 		at = unsafe.Add(at, f.room())
 	}
-	adviseHuge(unsafe.Slice((*byte)(base), total))
+	reserved := unsafe.Slice((*byte)(base), total)
+	adviseHuge(reserved)
+	if mode == ReadWrite && slices.ContainsFunc(m.files, func(f *file) bool { return f.system.remote }) {
+		return func() { m.writeAndRetire(reserved) }, nil
+	}
 	return unmap, nil
+}
+
+// writeAndRetire makes the reservation unreadable and has a goroutine retire it.
+// FUSE does not unmap before the other side has all that was written to the
+// mapping, and all faults of the process may have to wait for that; so it is
+// flushed first, which nobody waits for.
+func (m *Model) writeAndRetire(reserved []byte) {
+	unix.Mprotect(reserved, unix.PROT_NONE)
+	go func() {
+		for _, f := range m.files {
+			if f.data != nil {
+				extent{f, 0, f.id.size}.flush() // what was written is Sync's concern: no error is of interest
+			}
+		}
+		retire(unsafe.Pointer(&reserved[0]), uintptr(len(reserved)))
+	}()
 }
 
 // room returns the address space that a file needs.

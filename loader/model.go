@@ -80,9 +80,10 @@ func (m *Model) release() {
 // or when the last [Model.Guard] or [Region.Prefetch] that is under way
 // returns. It may be called anywhere, inside a Guard too, and more than once.
 //
-// Close waits for nobody. On a remote file system, where closing a file can
-// wait for the other side, that is left to a goroutine, which a server that never
-// answers keeps, with the descriptor, for ever.
+// Close waits for nobody. On a remote file system, where closing a file, and
+// unmapping one that was written to, can wait for the other side, that is left to
+// a goroutine, which a server that never answers keeps, with descriptor and
+// mapping, for ever.
 //
 // Views of the Read backend stay valid. The error is that of a [Model.Sync]
 // that failed, or nil; Close itself writes nothing out.
