@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // children are what a test runs in a process of its own, because it crashes or
@@ -27,6 +28,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// childPatience is how long a child may take, so that one that hangs leaves the
+// test time to say so, and to unmount.
+const childPatience = 5 * time.Minute
+
 // runChild runs one of children and returns what it prints.
 func runChild(t *testing.T, name, arg string) (string, error) {
 	t.Helper()
@@ -36,8 +41,14 @@ func runChild(t *testing.T, name, arg string) (string, error) {
 	}
 	cmd := exec.Command(exe)
 	cmd.Env = append(os.Environ(), "HEFT_TEST_CHILD="+name, "HEFT_TEST_ARG="+arg, "GOTRACEBACK=single")
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(childPatience, func() { cmd.Process.Signal(os.Kill) }).Stop()
+	err = cmd.Wait()
+	return out.String(), err
 }
 
 // emulated reports whether qemu-user runs this program. It rewrites
