@@ -6,10 +6,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -34,7 +37,10 @@ import (
 //
 //   - It never crashes, and says what is wrong in a typed error that names the
 //     file, and for a fault in data the tensor and the offset.
-//   - Where Guard and Changed both returned nil, no byte was wrong.
+//   - Where Guard and Changed both returned nil, and Sync too where the mode is
+//     ReadWrite, no byte was wrong: what was written is there, to be seen in the
+//     file where it belongs and not where it does not.
+//   - An error of Sync stays.
 //   - After Close no goroutine, descriptor or mapping is left, once hanging
 //     reads have been answered.
 //
@@ -66,6 +72,8 @@ const (
 	kindEIO
 	kindDelay
 	kindHang
+	kindPause
+	kindBadWrites
 	kindCut
 	kindCutRegrow
 	kindRewriteUnseen
@@ -88,6 +96,8 @@ var faultKinds = [...]struct {
 	kindEIO:           {"EIO", 8, true},
 	kindDelay:         {"delay", 2, true},
 	kindHang:          {"hang", 3, true},
+	kindPause:         {"hang for a while", 3, true},
+	kindBadWrites:     {"EIO on writing", 4, true},
 	kindCut:           {"truncate at the server", 4, true},
 	kindCutRegrow:     {"truncate and regrow at the server", 3, true},
 	kindRewriteUnseen: {"rewrite at the server", 2, true},
@@ -126,19 +136,35 @@ type scenario struct {
 	fuse   bool
 	kind   int
 	moment int
-	opts   []Option
+	mode   Mode
+	read   bool // the Read backend
 	dir    string
-	files  []string        // their paths
-	want   map[string]tens // by name
+	out    string              // a directory for what the command writes
+	files  []string            // their paths
+	want   map[string]*content // by the name of the tensor
 	mu     sync.Mutex
 	wrongs []string       // promises broken
 	counts map[string]int // what came of it
+	failed error          // of the first Sync that did
+}
+
+// content is what a tensor should hold.
+type content struct {
+	path  string
+	begin int // in the file
+	data  []byte
 }
 
 func (s *scenario) String() string {
 	on := "disk"
 	if s.fuse {
 		on = "FUSE"
+	}
+	if s.moment != withCommand {
+		on += fmt.Sprintf(", %v", s.mode)
+	}
+	if s.read {
+		on += ", read"
 	}
 	return fmt.Sprintf("scenario %d: %s %s, on %s", s.n, faultKinds[s.kind].name, momentNames[s.moment], on)
 }
@@ -172,7 +198,7 @@ func init() {
 
 func newScenario(p faultPlan, n int) *scenario {
 	r := rand.New(rand.NewPCG(p.Seed, uint64(n)))
-	s := &scenario{faultPlan: p, n: n, r: r, want: map[string]tens{}, counts: map[string]int{}}
+	s := &scenario{faultPlan: p, n: n, r: r, want: map[string]*content{}, counts: map[string]int{}}
 	s.fuse = r.IntN(3) > 0
 	s.moment = r.IntN(moments)
 	s.kind = pickKind(r, s.fuse)
@@ -182,41 +208,61 @@ func newScenario(p faultPlan, n int) *scenario {
 	if s.kind == kindHang && s.moment != duringStream {
 		s.moment = duringPrefetch // a raw touch that hangs stops the process
 	}
-	switch r.IntN(4) {
+	switch r.IntN(6) {
 	case 0:
-		s.opts = []Option{WithBackend(BackendRead)}
+		s.read = true
 	case 1:
-		s.opts = []Option{WithMode(CopyOnWrite)}
+		s.mode = CopyOnWrite
+	case 2, 3:
+		s.mode = ReadWrite
 	}
-	if s.kind == kindDirect {
-		s.opts = nil
+	switch s.kind {
+	case kindDirect:
+		s.read, s.mode = false, ReadOnly
+	case kindBadWrites:
+		s.read, s.mode, s.moment = false, ReadWrite, min(s.moment, duringStream)
 	}
 	s.dir = filepath.Join(map[bool]string{false: p.Local, true: p.Fuse}[s.fuse], fmt.Sprint("s", n))
+	s.out = filepath.Join(p.Local, fmt.Sprint("o", n))
 	return s
+}
+
+// rand returns numbers for a goroutine of its own.
+func (s *scenario) rand(i int) *rand.Rand {
+	return rand.New(rand.NewPCG(s.Seed+uint64(i), uint64(s.n)))
 }
 
 // make writes the model: one to three files with a few tensors each.
 func (s *scenario) make() {
 	must(os.Mkdir(s.dir, 0o755))
 	for i := range 1 + s.r.IntN(3) {
+		path := filepath.Join(s.dir, fmt.Sprint(i, ".safetensors"))
+		s.files = append(s.files, path)
 		var ts []tens
 		for j := range 1 + s.r.IntN(5) {
 			size := s.r.IntN(1 << (8 + s.r.IntN(14)))
 			if s.r.IntN(80) == 0 {
 				size = 9 << 20
 			}
-			x := tens{fmt.Sprintf("%c.%d", 'a'+i, j), size}
-			ts = append(ts, x)
-			s.want[x.name] = x
+			ts = append(ts, tens{fmt.Sprintf("%c.%d", 'a'+i, j), size})
 		}
-		path := filepath.Join(s.dir, fmt.Sprint(i, ".safetensors"))
-		must(os.WriteFile(path, encode(nil, ts...), 0o644))
-		s.files = append(s.files, path)
+		file := encode(nil, ts...)
+		must(os.WriteFile(path, file, 0o644))
+		at := len(file)
+		for _, x := range slices.Backward(ts) {
+			at -= x.n
+			s.want[x.name] = &content{path, at, file[at:][:x.n:x.n]}
+		}
 	}
 	if s.kind == kindDirect {
-		for _, path := range s.files {
-			s.command(path, faultCommand{Mode: &faultMode{Direct: true}})
-		}
+		s.behave(faultMode{Direct: true})
+	}
+}
+
+// behave makes all files behave so.
+func (s *scenario) behave(m faultMode) {
+	for _, path := range s.files {
+		s.command(path, faultCommand{Mode: &m})
 	}
 }
 
@@ -254,9 +300,11 @@ func (s *scenario) spoil() {
 	case kindDelay:
 		s.command(path, faultCommand{Mode: &faultMode{Delay: time.Duration(1+s.r.IntN(5)) * time.Millisecond}})
 	case kindHang:
-		for _, path := range s.files {
-			s.command(path, faultCommand{Mode: &faultMode{Hang: true}})
-		}
+		s.behave(faultMode{Hang: true})
+	case kindPause:
+		s.behave(faultMode{Hang: true, Until: time.Duration(20+s.r.IntN(100)) * time.Millisecond})
+	case kindBadWrites:
+		s.behave(faultMode{BadWrites: true})
 	case kindCut, kindCutRegrow:
 		s.command(path, faultCommand{Do: "cut", Lo: lo, Grow: s.kind == kindCutRegrow})
 	case kindRewriteUnseen:
@@ -266,18 +314,25 @@ func (s *scenario) spoil() {
 	}
 }
 
-// rewritten reports whether what was opened was other than what was written.
+// rewritten reports whether what was opened was other than what was written, or
+// became so without anything that Changed looks at.
 func (s *scenario) rewritten() bool {
 	switch s.kind {
 	case kindRegrow, kindCutRegrow, kindRewrite, kindRewriteUnseen:
-		return s.moment == beforeOpen
+		return s.moment == beforeOpen || s.mode == ReadWrite
+	case kindCut:
+		return s.mode == ReadWrite // writing out what is behind the end makes the file longer again
 	}
 	return false
 }
 
-// harmless reports whether no call may fail, and whether Changed may not either.
+// harmless reports whether no call may fail but, with ReadWrite, Sync.
 func (s *scenario) harmless() bool {
-	return s.kind == kindNothing || s.kind == kindDelay || s.kind == kindDirect
+	switch s.kind {
+	case kindNothing, kindDelay, kindPause, kindDirect, kindBadWrites:
+		return true
+	}
+	return false
 }
 
 func (s *scenario) run() {
@@ -289,20 +344,22 @@ func (s *scenario) run() {
 	if s.moment == beforeOpen {
 		s.spoil()
 	}
-	m, err := Open(s.dir, s.opts...)
+	opts := []Option{WithMode(s.mode)}
+	if s.read {
+		opts = append(opts, WithBackend(BackendRead))
+	}
+	m, err := Open(s.dir, opts...)
 	if err != nil {
 		s.judge("Open", err)
 		return
 	}
 	s.use(m)
 	began := time.Now()
-	if err := m.Close(); err != nil || time.Since(began) > faultPatience {
+	if err := m.Close(); err != s.failed || time.Since(began) > faultPatience {
 		s.broken("Close: %v, after %v", err, time.Since(began))
 	}
-	if s.kind == kindHang {
-		for _, path := range s.files {
-			s.command(path, faultCommand{Mode: &faultMode{}})
-		}
+	if s.fuse && s.kind != kindVanish && s.kind != kindDelete {
+		s.behave(faultMode{})
 	}
 	for end := time.Now().Add(faultPatience); m.lifetime.state.Load() != closedBit; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -310,12 +367,66 @@ func (s *scenario) run() {
 			return
 		}
 	}
+	s.settled(m)
+}
+
+// settled looks at what is in the files in the end.
+func (s *scenario) settled(m *Model) {
+	switch s.kind {
+	case kindNothing, kindEIO, kindDelay, kindHang, kindPause, kindDirect, kindBadWrites:
+	default:
+		return // others have written there
+	}
+	for _, path := range s.files {
+		f, err := os.Open(path)
+		must(err)
+		unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // what has not been written out stays
+		b, err := io.ReadAll(f)
+		must(errors.Join(err, f.Close()))
+		var ts []tens
+		for _, file := range m.files {
+			for _, e := range file.header.Tensors {
+				if file.path == path {
+					ts = append(ts, tens{e.Name, int(e.Size())})
+				}
+			}
+		}
+		want := encode(nil, ts...)
+		for _, x := range s.want {
+			if s.mode != ReadWrite || x.path != path {
+			} else if s.kind != kindBadWrites || s.failed == nil {
+				copy(want[x.begin:], x.data)
+			} else if len(b) == len(want) {
+				copy(want[x.begin:], b[x.begin:][:len(x.data)]) // what was written is there or not; the header is
+			}
+		}
+		if i := firstDifference(b, want); i >= 0 {
+			s.broken("%s: of %d bytes, of which %d should be there, number %d is wrong", path, len(b), len(want), i)
+		}
+	}
+}
+
+// firstDifference returns the place of the first byte in which a and b differ, or -1.
+func firstDifference(a, b []byte) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	if len(a) != len(b) {
+		return min(len(a), len(b))
+	}
+	return -1
 }
 
 // use is what a program does with a model, while things go wrong.
 func (s *scenario) use(m *Model) {
 	all, err := m.Module("")
 	must(err)
+	r := s.rand(0)
+	if s.mode != ReadOnly && s.moment > beforeOpen && r.IntN(2) == 0 {
+		s.look(m, all, r) // so that something is written
+	}
 	if s.moment == beforeTouch {
 		s.spoil()
 	}
@@ -340,8 +451,13 @@ func (s *scenario) use(m *Model) {
 		}
 	case duringGuards:
 		var guards sync.WaitGroup
-		for range 4 {
-			guards.Go(func() { s.look(m, all) })
+		for i, part := range s.parts(m, all) {
+			r := s.rand(1 + i)
+			guards.Go(func() {
+				s.look(m, part, r)
+				s.exercise(m, part, r)
+				s.look(m, part, r)
+			})
 		}
 		guards.Wait()
 	case duringStream:
@@ -351,37 +467,123 @@ func (s *scenario) use(m *Model) {
 			must(err)
 			regions = append(regions, r)
 		}
-		for r, err := range m.Stream(ctx, StreamOptions{Window: 1 << 20, Evict: EvictAlways}, regions...) {
+		for part, err := range m.Stream(ctx, StreamOptions{Window: 1 << 20, Evict: EvictAlways}, regions...) {
 			s.judge("Stream", err)
 			if err == nil && s.kind != kindHang {
-				s.look(m, r)
+				s.look(m, part, r)
 			}
 		}
 	}
 	wg.Wait()
-	if s.kind != kindHang {
-		s.look(m, all)
+	if s.kind == kindHang {
+		return
+	}
+	s.look(m, all, r)
+	s.exercise(m, all, r)
+	s.look(m, all, r)
+	s.sync(m, m.Sync)
+}
+
+// parts returns the regions for four goroutines. Where they write, each has its own tensors.
+func (s *scenario) parts(m *Model, all *Region) []*Region {
+	if s.mode == ReadOnly {
+		return []*Region{all, all, all, all}
+	}
+	var names [4][]string
+	for i, t := range all.tensors {
+		names[i%4] = append(names[i%4], t.entry.Name)
+	}
+	var parts []*Region
+	for _, n := range names {
+		r, err := m.Region(n...)
+		must(err)
+		parts = append(parts, r)
+	}
+	return parts
+}
+
+// exercise calls some of what can be called.
+func (s *scenario) exercise(m *Model, r *Region, rnd *rand.Rand) {
+	for range rnd.IntN(5) {
+		switch rnd.IntN(8) {
+		case 0:
+			s.judge("Prefetch", r.Prefetch(context.Background()))
+		case 1:
+			_, err := r.Evict()
+			s.refused("Evict", err, s.mode == CopyOnWrite)
+		case 2:
+			err := r.Pin()
+			s.refused("Pin", err, s.mode == CopyOnWrite)
+			if err == nil {
+				s.judge("Unpin", r.Unpin())
+			}
+		case 3:
+			s.refused("Advise", r.Advise(Advice(rnd.IntN(int(Cold)+1))), false)
+		case 4:
+			_, err := r.Resident()
+			s.judge("Resident", err)
+		case 5:
+			_, err := m.Stats()
+			s.judge("Stats", err)
+		case 6:
+			s.sync(m, r.Sync)
+		case 7:
+			for _, err := range m.Stream(context.Background(), StreamOptions{Evict: EvictAlways}, r) {
+				s.judge("Stream", err)
+			}
+		}
 	}
 }
 
-// look compares a region with what was written: inside a Guard, and then asks Changed.
-func (s *scenario) look(m *Model, r *Region) {
+// refused judges an error of a call that the mode, or the Read backend, may not support.
+func (s *scenario) refused(op string, err error, refused bool) {
+	reads := s.read || s.kind == kindDirect
+	if refused || reads && op != "Evict" {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			s.broken("%s: %v, though it is not supported", op, err)
+		}
+		return
+	}
+	s.judge(op, err)
+}
+
+// sync calls a Sync. If it fails, so must all others.
+func (s *scenario) sync(m *Model, sync func() error) error {
+	err := sync()
+	s.judge("Sync", err)
+	if err != nil {
+		s.mu.Lock()
+		s.failed = err
+		s.mu.Unlock()
+		if again := m.Sync(); again != err {
+			s.broken("Sync: %v, and then %v", err, again)
+		}
+	}
+	return err
+}
+
+// look compares a region with what it should hold: inside a Guard, and then asks
+// Changed. Where it may, it writes then.
+func (s *scenario) look(m *Model, r *Region, rnd *rand.Rand) {
 	wrong := ""
 	guard := m.Guard(func() error {
 		for x, err := range r.All() {
 			if err != nil {
 				return err
 			}
-			want := s.want[x.Name()]
-			if x.Len() != want.n {
-				wrong = fmt.Sprintf("%q has %d bytes", x.Name(), x.Len())
+			b, want := x.Bytes(), s.want[x.Name()].data
+			if len(b) != len(want) {
+				wrong = fmt.Sprintf("%q has %d bytes", x.Name(), len(b))
+				continue
 			}
-			pattern := patternOf(want.name)
-			for i, b := range x.Bytes() { // not bytes.Equal: preemption would begin a slow fault in assembly again and again
-				if b != pattern[i&0xffff] {
-					wrong = fmt.Sprintf("%q: byte %d is %d", x.Name(), i, b)
+			for i, got := range b { // not bytes.Equal: preemption would begin a slow fault in assembly again and again
+				if got != want[i] {
+					wrong = fmt.Sprintf("%q: byte %d is %d, want %d", x.Name(), i, got, want[i])
 					break
 				}
+			}
+			if s.mode != ReadOnly {
+				scribble(b, want, rnd)
 			}
 		}
 		return nil
@@ -389,20 +591,25 @@ func (s *scenario) look(m *Model, r *Region) {
 	changed := m.Changed()
 	s.judge("Guard", guard)
 	s.judge("Changed", changed)
-	if wrong != "" && guard == nil && changed == nil && !s.rewritten() {
+	if wrong != "" && guard == nil && changed == nil && !s.rewritten() && s.sync(m, m.Sync) == nil {
 		s.broken("wrong bytes: %s", wrong)
 	}
 }
 
-// patterns are the first 64 KiB of tensors, by the letter that their names begin with.
-var patterns sync.Map
-
-func patternOf(name string) []byte {
-	p, ok := patterns.Load(name[0])
-	if !ok {
-		p, _ = patterns.LoadOrStore(name[0], tens{name, 1 << 16}.bytes())
+// scribble writes to a view here and there, and to want what is there in the
+// view then, even if writing faults.
+func scribble(b, want []byte, rnd *rand.Rand) {
+	if len(b) == 0 {
+		return
 	}
-	return p.([]byte)
+	for range 1 + rnd.IntN(3) {
+		v, lo := byte(rnd.Uint32()), rnd.IntN(len(b))
+		hi := min(len(b), lo+rnd.IntN(10_000))
+		for i := lo; i < hi; i++ {
+			b[i] = v
+			want[i] = v
+		}
+	}
 }
 
 // judge holds an error against what is promised of errors.
@@ -422,7 +629,7 @@ func (s *scenario) judge(op string, err error) {
 	var bad *format.Error
 	switch {
 	case err == nil:
-	case s.harmless():
+	case s.harmless() && !(s.kind == kindBadWrites && op == "Sync"):
 		s.broken("%s: %v, though nothing went wrong", op, err)
 	case errors.Is(err, context.Canceled):
 		if s.kind != kindHang {
@@ -448,33 +655,117 @@ func (s *scenario) judge(op string, err error) {
 	}
 }
 
-// verbs runs the command on the model.
+// verbs runs the command on the model. It goes wrong during one of them.
 func (s *scenario) verbs() {
-	for _, verb := range []string{"inspect", "check", "sum", "warm", "cache", "evict"} {
-		if verb == "sum" || s.r.IntN(3) == 0 {
-			var wg sync.WaitGroup
-			if s.kind == kindHang {
-				return
+	must(os.Mkdir(s.out, 0o755))
+	before := map[string]string{}
+	for name, x := range s.want {
+		before[name] = sumOf(x.data)
+	}
+	verbs := []string{"inspect", "check", "sum", "warm", "cache", "evict", "repack", "bench", "tree", "meta"}
+	spoiled := []string{"sum", "sum", "repack", "repack", "warm", "bench", "check"}[s.r.IntN(7)]
+	for _, i := range s.r.Perm(len(verbs)) {
+		verb := verbs[i]
+		if verb != spoiled && s.r.IntN(4) > 0 {
+			continue
+		}
+		args := []string{verb, s.dir}
+		switch {
+		case verb == "bench":
+			args = append(args, "--runs=1")
+		case verb == "repack" && s.r.IntN(2) == 0:
+			args = append(args, "--output="+filepath.Join(s.out, "new"), "--shard-size=500K")
+		case verb == "repack":
+			args = append(args, "--output="+filepath.Join(s.out, "new.safetensors"))
+		}
+		wait := time.Duration(s.r.IntN(6000)) * time.Microsecond
+		var wg sync.WaitGroup
+		if verb == spoiled {
+			wg.Go(func() { time.Sleep(wait); s.spoil() })
+		}
+		out, err := exec.Command(s.Heft, args...).CombinedOutput()
+		wg.Wait()
+		var exit *exec.ExitError
+		status := 0
+		if errors.As(err, &exit) {
+			status = exit.ExitCode()
+		} else {
+			must(err)
+		}
+		s.counts[fmt.Sprintf("heft %s: %d", verb, status)]++
+		if status < 0 || status > 2 || bytes.Contains(out, []byte("goroutine ")) || status == 2 && !bytes.Contains(out, []byte(s.dir)) {
+			s.broken("heft %s: %v\n%s", verb, err, out)
+		}
+		if mapped := verb == "warm" || verb == "cache" || verb == "evict" || verb == "bench"; s.harmless() && !(mapped && s.kind == kindDirect) && (status == 2 || status == 1 && !mapped && verb != "meta") {
+			s.broken("heft %s: %v, though nothing went wrong\n%s", verb, err, out)
+		}
+		var got map[string]string
+		switch verb {
+		case "sum":
+			got = map[string]string{}
+			for line := range strings.Lines(string(out)) {
+				sum, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
+				got[name] = sum
 			}
-			wait := time.Duration(s.r.IntN(6000)) * time.Microsecond
-			if verb == "sum" {
-				wg.Go(func() { time.Sleep(wait); s.spoil() })
-			}
-			out, err := exec.Command(s.Heft, verb, s.dir).CombinedOutput()
-			wg.Wait()
-			var exit *exec.ExitError
-			status := 0
-			if errors.As(err, &exit) {
-				status = exit.ExitCode()
-			} else {
-				must(err)
-			}
-			s.counts[fmt.Sprintf("heft %s: %d", verb, status)]++
-			if status < 0 || status > 2 || bytes.Contains(out, []byte("goroutine ")) || s.harmless() && status != 0 && s.kind != kindDirect && verb != "evict" || status == 2 && !bytes.Contains(out, []byte(s.dir)) {
-				s.broken("heft %s: %v\n%s", verb, err, out)
-			}
+		case "repack":
+			got = s.written(status == 0)
+		default:
+			continue
+		}
+		if status != 0 || maps.Equal(got, before) {
+			continue
+		}
+		if now, err := sumsIn(s.dir); err != nil || !maps.Equal(got, now) { // unless that was opened when it had gone wrong
+			s.broken("heft %s: wrong bytes, exit status 0\n%v\nbefore %v\nnow %v %v", verb, got, before, now, err)
 		}
 	}
+}
+
+// written returns the sums of what repack has written, which must be all or nothing.
+func (s *scenario) written(done bool) (sums map[string]string) {
+	var files []string
+	must(filepath.WalkDir(s.out, func(path string, _ fs.DirEntry, err error) error {
+		files = append(files, filepath.Base(path))
+		return err
+	}))
+	files = files[1:]
+	if done == (len(files) == 0) || slices.ContainsFunc(files, func(name string) bool { return name[0] == '.' }) {
+		s.broken("repack leaves %q", files)
+	}
+	if !done {
+		return nil
+	}
+	dir := s.out
+	if files[0] == "new" {
+		dir = filepath.Join(dir, "new")
+	}
+	sums, err := sumsIn(dir)
+	if err != nil {
+		s.broken("repack: %v", err)
+	}
+	return sums
+}
+
+// sumsIn returns what heft sum should say of a directory of files.
+func sumsIn(dir string) (map[string]string, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	sums := map[string]string{}
+	for _, path := range paths {
+		b, rerr := os.ReadFile(path)
+		h, herr := format.Read(bytes.NewReader(b), int64(len(b)))
+		if err = errors.Join(err, rerr, herr); err != nil {
+			return nil, err
+		}
+		for _, e := range h.Tensors {
+			sums[e.Name] = sumOf(b[e.Begin:e.End])
+		}
+	}
+	return sums, err
+}
+
+// sumOf returns the sum of a tensor of bytes as heft sum computes it.
+func sumOf(data []byte) string {
+	return fmt.Sprintf("%x", sha256.Sum256(append(fmt.Appendf(nil, "U8[%d]\n", len(data)), data...)))
 }
 
 // leaks looks for what a scenario left behind.
@@ -507,6 +798,7 @@ func (s *scenario) leaks() {
 	if s.kind != kindVanish {
 		must(os.RemoveAll(s.dir))
 	}
+	must(os.RemoveAll(s.out))
 }
 
 func TestFaults(t *testing.T) {
@@ -567,7 +859,8 @@ func TestFaults(t *testing.T) {
 	t.Logf("%d scenarios: %v", scenarios, counts)
 	// A suite in which nothing goes wrong shows nothing.
 	for _, what := range []string{"Guard: nil", "Guard: *loader.FaultError", "Changed: nil", "Changed: ErrChanged", "Open: *fs.PathError",
-		"Prefetch: nil", "Prefetch: *loader.FaultError", "Stream: nil", "Stream: *loader.FaultError", "heft sum: 0", "heft sum: 2"} {
+		"Prefetch: nil", "Prefetch: *loader.FaultError", "Stream: nil", "Stream: *loader.FaultError", "Sync: nil", "Sync: *fs.PathError",
+		"heft sum: 0", "heft sum: 2", "heft repack: 0", "heft repack: 2", "heft warm: 0", "heft warm: 2"} {
 		if counts[what] < scenarios/500 {
 			t.Errorf("only %d times %s", counts[what], what)
 		}
