@@ -1,9 +1,12 @@
 package loader
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -290,6 +293,76 @@ func TestPrefetchMapsHugePages(t *testing.T) {
 			}
 		})
 	}
+}
+
+func init() {
+	children["prefetch together"] = func(path string) {
+		m, err := Open(path)
+		must(err)
+		all, err := m.Module("")
+		must(err)
+		private := func() int64 { return table(os.DirFS("/"), "proc/self/smaps_rollup")["Private_Dirty:"] << 10 }
+		before := private()
+		fmt.Println("ready")
+		io.ReadAll(os.Stdin) // until all are
+		must(all.Prefetch(context.Background()))
+		s, err := m.Stats()
+		must(err)
+		fmt.Println(deviceBytes(), private()-before, s.Private, s.Shared)
+	}
+}
+
+// Processes that start at once on a cold file have it read once, and share one copy.
+func TestPrefetchTogether(t *testing.T) {
+	const processes = 4
+	m, path := cold(t, []tens{{"a", 100 << 20}, {"b", 60<<20 + 12345}})
+	onDisk(t, m)
+	deviceReads(t) // skips where nobody counts
+	all := module(t, m)
+	if n, err := all.Resident(); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
+		t.Skipf("no statistics of the page cache here: %v", err)
+	} else if err != nil || n != 0 {
+		t.Fatalf("%d bytes are resident before, %v", n, err)
+	}
+	var starts []io.Closer
+	var outs []*bufio.Reader
+	for range processes {
+		cmd := child(t, "prefetch together", path)
+		cmd.Stderr = os.Stderr
+		in, err1 := cmd.StdinPipe()
+		out, err2 := cmd.StdoutPipe()
+		if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		starts, outs = append(starts, in), append(outs, bufio.NewReader(out))
+	}
+	for _, out := range outs {
+		if line, err := out.ReadString('\n'); line != "ready\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+	}
+	for _, start := range starts {
+		start.Close()
+	}
+	var total, costs int64
+	for _, out := range outs {
+		var read, more, private, shared int64
+		if _, err := fmt.Fscan(out, &read, &more, &private, &shared); err != nil {
+			t.Fatal(err)
+		}
+		total, costs = total+read, costs+more+private
+		if shared < all.Size() {
+			t.Errorf("%d of %d bytes are shared", shared, all.Size())
+		}
+	}
+	if total < all.Size()/2 || total > all.Size()/100*105 {
+		t.Errorf("all read %d bytes, the file has %d", total, all.Size())
+	}
+	if costs > all.Size()/10 {
+		t.Errorf("%d bytes are private", costs)
+	}
+	t.Logf("%d bytes of %d read, %d private", total, all.Size(), costs)
 }
 
 // loopMount mounts a new file system in a file.
