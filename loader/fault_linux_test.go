@@ -922,6 +922,8 @@ func init() {
 		}
 		must(ctl(filepath.Dir(path), faultCommand{File: "m.safetensors", Mode: &faultMode{Hang: true}}))
 		began := time.Now()
+		_, err = m.Stats()
+		must(err)
 		must(m.Close())
 		fmt.Println("waited:", time.Since(began) > faultPatience/2)
 		fmt.Println("faults:", crashes(func() { sink = a.Bytes()[5] }))
@@ -971,7 +973,8 @@ func TestFaultForgets(t *testing.T) {
 	}
 }
 
-// Close waits for nobody, even where closing a file does, and unmapping one that was written to.
+// Close waits for nobody, even where closing a file does, and unmapping one that
+// was written to; nor does asking what is resident.
 func TestFaultCloseHangs(t *testing.T) {
 	for _, written := range []string{"", " written"} {
 		path, top := onFaults(t, tens{"a", 100_000})

@@ -49,7 +49,7 @@ type faultCommand struct {
 type faultMode struct {
 	BadLo, BadHi int64         // reads of a part of this fail with EIO
 	Delay        time.Duration // before each answer to a read
-	Hang         bool          // reads, writes and closing answer when this is over
+	Hang         bool          // reads, writes, statfs(2) and closing answer when this is over
 	Until        time.Duration // after this the mode ends by itself; 0 for never
 	BadWrites    bool          // writes fail with EIO
 	Direct       bool          // opened from now on, the kernel does not cache it and cannot map it shared
@@ -284,6 +284,14 @@ func (f *faultFile) hang() {
 		<-changed
 		f.top.mu.Lock()
 	}
+}
+
+// Statfs tells about the file system.
+func (f *faultFile) Statfs(context.Context, *fuse.StatfsOut) syscall.Errno {
+	f.top.mu.Lock()
+	defer f.top.mu.Unlock()
+	f.hang()
+	return 0
 }
 
 // Flush is a part of close(2).

@@ -122,16 +122,11 @@ var cachestat = unix.Cachestat
 // are in the page cache: by cachestat(2) (Linux 6.5), which does not look
 // through overlayfs (Linux 6.18), else by mincore(2).
 func (f *file) cachedPages(lo, hi int64) (int64, error) {
-	fd := int(f.f.Fd())
-	var sys unix.Statfs_t
-	if err := unix.Fstatfs(fd, &sys); err != nil {
-		return 0, pathError("resident", f.path, err)
-	}
-	if sys.Type == unix.OVERLAYFS_SUPER_MAGIC {
+	if f.system == fileSystems[unix.OVERLAYFS_SUPER_MAGIC] {
 		return f.mincore(lo, hi)
 	}
 	var c unix.Cachestat_t
-	err := cachestat(uint(fd), &unix.CachestatRange{Off: uint64(lo), Len: uint64(hi - lo)}, &c, 0)
+	err := cachestat(uint(f.f.Fd()), &unix.CachestatRange{Off: uint64(lo), Len: uint64(hi - lo)}, &c, 0)
 	if err == unix.ENOSYS {
 		return f.mincore(lo, hi)
 	}
