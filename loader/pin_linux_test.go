@@ -23,6 +23,28 @@ func locked(t testing.TB, m *Model) int64 {
 	return s.Locked
 }
 
+// A file truncated while Pin is at work: it says so, and leaves nothing locked.
+func TestPinTruncated(t *testing.T) {
+	m, path := cold(t, []tens{{"a", 3 << 20}, {"none", 0}, {"b", 3 << 20}})
+	r := mustRegion(t, m, "b")
+	end := r.extents[0].lo + 1<<20
+	old := madvise
+	defer func() { madvise = old }()
+	madvise = func(b []byte, advice int) error {
+		if advice != unix.MADV_POPULATE_READ || len(b) >= 3<<20 {
+			return old(b, advice)
+		}
+		return os.Truncate(path, end) // a part of b was there, and is cut off before it is locked
+	}
+	var fault *FaultError
+	if err := r.Pin(); !errors.As(err, &fault) || fault.Tensor != "b" || fault.Offset != end {
+		t.Errorf("Pin: %v, want a fault at %d", err, end)
+	}
+	if n := locked(t, m); n != 0 {
+		t.Errorf("%d bytes are locked", n)
+	}
+}
+
 func TestPin(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to lock more than a limit allows")

@@ -29,7 +29,10 @@ func (s *mapped) pin(r *Region) error {
 	defer s.pins.mu.Unlock()
 	for i, x := range r.extents {
 		if err := lock(x.pages()); err != nil {
-			s.unlock(r.extents[:i])
+			s.unlock(r.extents[:i+1]) // mlock(2) leaves locked what it could not bring in
+			if errors.Is(populate(x.pages()), errFault) {
+				return x.explain(errFault)
+			}
 			return pathError("pin", x.file.path, lockError(err, r.size))
 		}
 	}
