@@ -202,6 +202,10 @@ func newScenario(p faultPlan, n int) *scenario {
 	s.fuse = r.IntN(3) > 0
 	s.moment = r.IntN(moments)
 	s.kind = pickKind(r, s.fuse)
+	if s.moment == withCommand && r.IntN(3) == 0 { // what the verbs notice by Changed alone
+		s.kind = []int{kindRegrow, kindRewrite, kindCutRegrow, kindRewriteUnseen}[r.IntN(4)]
+		s.fuse = s.fuse || faultKinds[s.kind].fuse
+	}
 	if n%faultBatch == faultBatch-1 {
 		s.fuse, s.kind = true, kindVanish
 	}
@@ -679,6 +683,10 @@ func (s *scenario) verbs() {
 			args = append(args, "--output="+filepath.Join(s.out, "new.safetensors"))
 		}
 		wait := time.Duration(s.r.IntN(6000)) * time.Microsecond
+		if slow := s.r.IntN(2) == 0; verb == spoiled && s.fuse && slow { // so that it happens while the verb reads
+			s.behave(faultMode{Delay: 4 * time.Millisecond})
+			wait *= 5
+		}
 		var wg sync.WaitGroup
 		if verb == spoiled {
 			wg.Go(func() { time.Sleep(wait); s.spoil() })

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -83,6 +84,7 @@ func mountFaults(t *testing.T) (dir string, files *faultFS) {
 	if err != nil {
 		t.Skipf("no FUSE here: %v", err)
 	}
+	leaveToServer()
 	t.Cleanup(func() {
 		top.release()
 		err := unix.Unmount(dir, 0)
@@ -97,6 +99,18 @@ func mountFaults(t *testing.T) (dir string, files *faultFS) {
 		server.Wait()
 	})
 	return dir, top
+}
+
+// leaveToServer keeps children from inheriting the connections of file systems,
+// as go-fuse lets them: one would outlive its server, and whoever uses it hang for ever.
+func leaveToServer() {
+	fds, _ := os.ReadDir("/proc/self/fd")
+	for _, fd := range fds {
+		if path, _ := os.Readlink("/proc/self/fd/" + fd.Name()); path == "/dev/fuse" {
+			n, _ := strconv.Atoi(fd.Name())
+			syscall.CloseOnExec(n)
+		}
+	}
 }
 
 // release lets all reads that hang go on.

@@ -52,6 +52,7 @@ func mount(t *testing.T, file *fuseFile) string {
 	if err != nil {
 		t.Skipf("no FUSE here: %v", err)
 	}
+	leaveToServer()
 	t.Cleanup(func() {
 		if err := server.Unmount(); err != nil {
 			t.Error(err)
