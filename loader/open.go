@@ -31,7 +31,8 @@ import (
 // Errors are *fs.PathError that name the file and match what went wrong: those
 // of package format, fs.ErrNotExist also for a shard that is missing, and
 // [ErrNotFound] for a tensor that its shard lacks, among others. Where mapping
-// fails for lack of memory, the error names the limit.
+// fails for lack of memory, the error names the limit. [ErrChanged] is the answer
+// where an index is replaced while its shards are opened: opening it again helps.
 func Open(path string, opts ...Option) (*Model, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
@@ -106,7 +107,28 @@ func openIndex(path string, opts []Option) (*Model, error) {
 	for i, name := range index.Shards {
 		paths[i] = filepath.Join(filepath.Dir(path), name)
 	}
-	return open(path, paths, index, opts)
+	m, err := open(path, paths, index, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := unreplaced(path, f); err != nil {
+		m.Close()
+		return nil, pathError("open", path, err)
+	}
+	return m, nil
+}
+
+// unreplaced returns an error if the index at path is no longer the one that was
+// read: then the shards may be of another model, in part or all of them.
+func unreplaced(path string, index *os.File) error {
+	was, err := index.Stat()
+	if err != nil {
+		return err
+	}
+	if is, err := os.Stat(path); err != nil || !os.SameFile(was, is) {
+		return fmt.Errorf("%w: another index took its place while its shards were opened", ErrChanged)
+	}
+	return nil
 }
 
 // open opens the files that make up a model. With an index they are its shards, in its order.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -283,6 +284,36 @@ func TestShards(t *testing.T) {
 }
 
 // Hub caches are links from the names of a snapshot to blobs.
+// An index that is replaced while its shards are opened is found out. (That
+// nobody then sees shards of two models is held with the command that replaces them.)
+func TestOpenUnreplaced(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, dir, "model.safetensors.index.json", []byte("{}"))
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unreplaced(path, f); err != nil {
+		t.Error(err)
+	}
+	if runtime.GOOS == "windows" {
+		return // which does not replace what is open
+	}
+	if err := os.Rename(write(t, dir, "next", []byte("{}")), path); err != nil {
+		t.Fatal(err)
+	}
+	if err := unreplaced(path, f); !errors.Is(err, ErrChanged) {
+		t.Errorf("replaced: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := unreplaced(path, f); !errors.Is(err, ErrChanged) {
+		t.Errorf("removed: %v", err)
+	}
+}
+
 func TestOpenSymlinks(t *testing.T) {
 	dir := t.TempDir()
 	blobs, snapshot := filepath.Join(dir, "blobs"), filepath.Join(dir, "snapshot")

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"heft/format"
 )
 
 func TestWriteFileDiskFull(t *testing.T) {
@@ -162,6 +164,40 @@ func TestSectionShared(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// One tensor whose blocks lie otherwise in the new file does not keep the next
+// from being shared.
+func TestSectionSharedAfter(t *testing.T) {
+	skipEmulated(t)
+	_, dir := diskImage(t, "btrfs")
+	const block = 4096
+	aligned := func(ts ...tens) *format.Header {
+		h, err := header(t, ts...).Align(block)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	a, b, c, d := tens{"a", 512}, tens{"b", 1 << 20}, tens{"c", block - 512}, tens{"d", 1 << 20}
+	src, dst := filepath.Join(dir, "src"), filepath.Join(dir, "dst")
+	if err := WriteFile(src, aligned(a, b, c, d), opener(a, b, c, d)); err != nil {
+		t.Fatal(err)
+	}
+	m := mustOpen(t, src, WithBackend(BackendRead))
+	sections := map[string]*Section{}
+	err := WriteFile(dst, aligned(b, d), func(name string) (io.Reader, error) {
+		s, err := m.Section(name)
+		sections[name] = s
+		return s, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkFile(t, dst, b, d)
+	if n, k := sections["b"].Shared, sections["d"].Shared; n != 0 || k != 1<<20 {
+		t.Errorf("of b %d bytes are shared, of d %d", n, k)
 	}
 }
 

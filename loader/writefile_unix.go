@@ -34,9 +34,9 @@ func removeLeftover(name string) {
 		return
 	}
 	defer f.Close()
-	// With the lock at hand, its writer has ended, or has renamed the file, or
-	// has not locked it yet and will see that it is gone.
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && there(f) {
+	// With the lock at hand, its writer has ended, or has renamed the file, whose
+	// name is then free, or has not locked it yet and will see that it is gone.
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
 		os.Remove(name)
 	}
 }

@@ -45,6 +45,36 @@ func TestWriteFileMode(t *testing.T) {
 	}
 }
 
+// While it is written, nobody may read the new file who may not read the old one.
+func TestWriteFilePrivate(t *testing.T) {
+	old := unix.Umask(0)
+	defer unix.Umask(old)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.safetensors")
+	x := tens{"a", 10}
+	if err := WriteFile(path, header(t, x), opener(x)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	err := WriteFile(path, header(t, x), func(name string) (io.Reader, error) {
+		entries, err := os.ReadDir(dir)
+		for _, e := range entries {
+			if fi, err := e.Info(); err != nil || fi.Mode()&0o177 != 0 {
+				t.Errorf("%s: %v, %v", e.Name(), fi.Mode(), err)
+			}
+		}
+		if len(entries) != 2 {
+			t.Errorf("%v, %v", entries, err)
+		}
+		return opener(x)(name)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWriteFileOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m.safetensors")
 	x := tens{"a", 10}
