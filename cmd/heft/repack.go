@@ -20,10 +20,10 @@ type repack struct {
 	output    string
 	cast      castFlag
 	saturate  bool
-	shardSize sizeFlag
+	shardSize amountFlag
 	rename    []string
 	set       []string
-	align     sizeFlag
+	align     amountFlag
 	dryRun    bool
 	force     bool
 }
@@ -37,9 +37,23 @@ func (v *repack) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&v.set, "set", nil, "`KEY=VALUE` in the metadata (repeatable)")
 	f.Var(&v.align, "align", "begin the data at a multiple of `SIZE`, a power of two")
 	f.BoolVar(&v.dryRun, "dry-run", false, "say what would be written, and write nothing")
-	f.BoolVar(&v.force, "force", false, "replace what is at DST")
+	f.BoolVar(&v.force, "force", false, "replace what is at DST: a file, or the model there")
 	v.selection.flags(f)
 }
+
+// amountFlag is a sizeFlag that does not take 0, which stands for no flag.
+type amountFlag sizeFlag
+
+func (f *amountFlag) Set(s string) error {
+	err := (*sizeFlag)(f).Set(s)
+	if err == nil && *f == 0 {
+		err = fmt.Errorf("%q is less than a byte", s)
+	}
+	return err
+}
+
+func (f *amountFlag) String() string { return (*sizeFlag)(f).String() }
+func (f *amountFlag) Type() string   { return (*sizeFlag)(f).Type() }
 
 // castFlag is a flag that takes an element type to convert to.
 type castFlag tensor.DType
@@ -62,6 +76,9 @@ func (f *castFlag) Type() string   { return "dtype" }
 func (v *repack) run(c *cli, args []string) error {
 	if v.output == "" {
 		return &failure{err: errors.New("repack needs a DST"), hint: "-o FILE; with --shard-size, -o DIRECTORY"}
+	}
+	if v.saturate && v.cast == 0 {
+		return usagef("--saturate is for --cast")
 	}
 	l, patterns, err := open(args)
 	if err != nil {
@@ -96,6 +113,10 @@ func (v *repack) run(c *cli, args []string) error {
 // not be replaced.
 func (v *repack) mayWrite(l *listing, src string) error {
 	fi, err := os.Stat(v.output)
+	isDir := fi != nil && fi.IsDir()
+	if v.shardSize == 0 && (isDir || os.IsPathSeparator(v.output[len(v.output)-1])) {
+		return &failure{err: fmt.Errorf("%s is a directory", v.output), hint: "--shard-size writes shards into it"}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err = os.Lstat(v.output); err != nil {
 			return nil // not even a dangling link
@@ -103,12 +124,8 @@ func (v *repack) mayWrite(l *listing, src string) error {
 	} else if err != nil {
 		return err
 	}
-	isDir := fi != nil && fi.IsDir()
-	switch {
-	case v.shardSize > 0 && !isDir:
+	if v.shardSize > 0 && !isDir {
 		return fmt.Errorf("%s is no directory for shards", v.output)
-	case v.shardSize == 0 && isDir:
-		return &failure{err: fmt.Errorf("%s is a directory", v.output), hint: "--shard-size writes shards into it"}
 	}
 	inputs := []string{src} // which may be an index
 	for _, f := range l.files {
@@ -123,14 +140,16 @@ func (v *repack) mayWrite(l *listing, src string) error {
 			return fmt.Errorf("%s is what is read: repack never writes to its input", v.output)
 		}
 	}
-	there := []string{v.output}
+	there := v.output
 	if isDir {
-		if there, err = modelFiles(v.output); err != nil || len(there) == 0 {
+		names, err := modelFiles(v.output)
+		if err != nil || len(names) == 0 {
 			return err
 		}
+		there = filepath.Join(v.output, names[0])
 	}
 	if !v.force {
-		return &failure{err: fmt.Errorf("%s is there", there[0]), hint: "--force replaces it"}
+		return &failure{err: fmt.Errorf("%s is there", there), hint: "--force replaces it"}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 
 	"heft/loader"
 	"heft/tensor"
@@ -100,10 +101,19 @@ func (c *conversion) chunk(s *scratch, first int64) error {
 	}
 	s.out, err = tensor.AppendCast(s.out[:0], c.cast, values, c.m.saturate)
 	if errors.Is(err, tensor.ErrOverflow) {
-		return fmt.Errorf("from element %d on: %w", first, err)
+		return c.overflow(first, values)
 	}
 	c.m.done.Add(int64(len(s.raw)))
 	return err
+}
+
+// overflow returns the error for values, from the first-th on, of which one is too large.
+func (c *conversion) overflow(first int64, values []float32) error {
+	i := slices.IndexFunc(values, func(v float32) bool {
+		_, err := tensor.AppendCast(nil, c.cast, []float32{v}, false)
+		return err != nil
+	})
+	return fmt.Errorf("%w for %v: element %d is %v", tensor.ErrOverflow, c.cast, first+int64(i), values[i])
 }
 
 // Read reads on. At the end it is an error if the model has changed meanwhile.

@@ -4,15 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"sync/atomic"
-	"syscall"
 
 	"heft/format"
 	"heft/loader"
@@ -79,28 +75,21 @@ func (m *mover) moved() {
 	}
 }
 
-// staging is where shards are written, in the directory that they are for.
-const staging = ".heft-repack"
-
 // writeShards writes a directory: all files in a directory of their own first,
-// then they take the place of the model that is there. That takes no time, but
-// is no single step: a crash just then leaves a directory without an index.
-func (m *mover) writeShards(dir string) (err error) {
-	if err := os.Mkdir(dir, 0o777); err == nil {
+// from where they take the place of the model that is there.
+func (m *mover) writeShards(dir string) error {
+	err := os.Mkdir(dir, 0o777)
+	made := err == nil
+	if made {
 		defer os.Remove(dir) // fails if there is something in it
 	} else if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	stage := filepath.Join(dir, staging)
-	if err := os.Mkdir(stage, 0o777); errors.Is(err, fs.ErrExist) {
-		return &failure{
-			err:  fmt.Errorf("%s is there: another repack is at work, or was killed", stage),
-			hint: "remove it if none is at work",
-		}
-	} else if err != nil {
+	stage, done, err := newStage(dir)
+	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(stage)
+	defer done()
 	for _, f := range m.plan.files {
 		if err := loader.WriteFile(filepath.Join(stage, f.name), f.header, m.open); err != nil {
 			return err
@@ -111,46 +100,10 @@ func (m *mover) writeShards(dir string) (err error) {
 			return err
 		}
 	}
-	return m.plan.publish(stage, dir)
-}
-
-// publish moves the new files from stage to dir, in place of a model there. The
-// index goes first and comes last, so that no index ever names files of two models.
-func (p *plan) publish(stage, dir string) error {
-	old, err := modelFiles(dir)
-	if err != nil {
+	if err := m.plan.publish(stage, dir); err != nil || !made {
 		return err
 	}
-	for _, path := range append([]string{filepath.Join(dir, format.IndexName)}, old...) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	for _, f := range p.files {
-		if err := os.Rename(filepath.Join(stage, f.name), filepath.Join(dir, f.name)); err != nil {
-			return err
-		}
-	}
-	if p.index != nil {
-		if err := os.Rename(filepath.Join(stage, format.IndexName), filepath.Join(dir, format.IndexName)); err != nil {
-			return err
-		}
-	}
-	return cmp.Or(syncDir(dir), syncDir(filepath.Dir(filepath.Clean(dir))))
-}
-
-// modelFile matches what the hub's library calls the files of a model.
-var modelFile = regexp.MustCompile(`^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$`)
-
-// modelFiles returns the files of a model in a directory.
-func modelFiles(dir string) (paths []string, err error) {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if modelFile.MatchString(e.Name()) {
-			paths = append(paths, filepath.Join(dir, e.Name()))
-		}
-	}
-	return paths, err
+	return syncDir(filepath.Dir(filepath.Clean(dir)))
 }
 
 // writeSynced writes a new file that is on the disk when it returns.
@@ -161,17 +114,4 @@ func writeSynced(path string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	return cmp.Or(err, f.Sync(), f.Close())
-}
-
-// syncDir puts what was renamed in a directory on the disk, where that can be done.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); runtime.GOOS != "windows" && !errors.Is(err, syscall.EINVAL) {
-		return err
-	}
-	return nil
 }
