@@ -2,12 +2,13 @@ package format_test
 
 import (
 	"bytes"
-
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -293,6 +294,111 @@ func TestEncodeErrors(t *testing.T) {
 	}
 	if err := format.Encode(io.Discard, h, func(string) (io.Reader, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("open fails: %v", err)
+	}
+}
+
+// counting counts the writes.
+type counting struct {
+	bytes.Buffer
+	writes, largest int
+	err             error // of the next one
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	c.writes++
+	c.largest = max(c.largest, len(b))
+	if c.err != nil {
+		return 0, c.err
+	}
+	return c.Buffer.Write(b)
+}
+
+// around goes its own way to a writer, as a copy in the kernel does.
+type around struct {
+	*bytes.Reader
+	w *counting
+}
+
+func (r around) WriteTo(w io.Writer) (int64, error) {
+	if err := w.(interface{ Flush() error }).Flush(); err != nil {
+		return 0, err
+	}
+	return r.Reader.WriteTo(r.w)
+}
+
+// Data of every size come in their order, whichever way they take; what is
+// small is written together, and what is large in steps.
+func TestEncodeGathers(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	sizes := []int{0, 1, 1000, 64<<10 - 1, 64 << 10, 64<<10 + 1, 200_000, 256<<10 - 1, 256 << 10, 256<<10 + 1, 1<<20 + 1}
+	for range 4 {
+		var entries []format.Entry
+		data := map[string][]byte{}
+		for i := range 40 {
+			name := fmt.Sprint(i)
+			data[name] = bytes.Repeat([]byte{byte(i)}, sizes[r.IntN(len(sizes))])
+			entries = append(entries, format.Entry{Name: name, DType: tensor.U8, Shape: []int{len(data[name])}})
+		}
+		h, err := format.NewHeader(nil, entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := h.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range h.Tensors {
+			want = append(want, data[e.Name]...)
+		}
+		var got counting
+		err = format.Encode(&got, h, func(name string) (io.Reader, error) {
+			b := bytes.NewReader(data[name])
+			return []io.Reader{b, iotest.HalfReader(b), iotest.DataErrReader(b), around{b, &got}}[r.IntN(4)], nil
+		})
+		if err != nil || !bytes.Equal(got.Bytes(), want) {
+			t.Fatalf("other bytes, %v", err)
+		}
+	}
+}
+
+func TestEncodeWrites(t *testing.T) {
+	var entries []format.Entry
+	for i := range 1000 {
+		entries = append(entries, format.Entry{Name: fmt.Sprint(i), DType: tensor.U8, Shape: []int{1000}})
+	}
+	small, err := format.NewHeader(nil, entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := format.NewHeader(nil, []format.Entry{{Name: "w", DType: tensor.U8, Shape: []int{3 << 20}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 3<<20)
+	for name, wrap := range map[string]func(io.Reader) io.Reader{
+		"itself":    func(r io.Reader) io.Reader { return r },
+		"by a read": iotest.DataErrReader,
+	} {
+		for _, h := range []*format.Header{small, large} {
+			var out counting
+			err := format.Encode(&out, h, func(name string) (io.Reader, error) {
+				e, _ := h.Lookup(name)
+				return wrap(bytes.NewReader(data[:e.Size()])), nil
+			})
+			if err != nil || out.writes > 14 || out.largest > 1<<20 {
+				t.Errorf("%s, %d tensors: %d writes of at most %d bytes, %v", name, len(h.Tensors), out.writes, out.largest, err)
+			}
+		}
+	}
+	broken := errors.New("broken")
+	for _, h := range []*format.Header{small, large} {
+		err := format.Encode(&counting{err: broken}, h, func(name string) (io.Reader, error) {
+			e, _ := h.Lookup(name)
+			return bytes.NewReader(data[:e.Size()]), nil
+		})
+		if !errors.Is(err, broken) {
+			t.Errorf("%d tensors: %v", len(h.Tensors), err)
+		}
 	}
 }
 

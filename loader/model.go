@@ -258,13 +258,21 @@ func (m *Model) Changed() error {
 	}
 	defer m.release()
 	for _, f := range m.files {
-		now, err := identify(f.f)
-		if err != nil {
-			return pathError("stat", f.path, err)
+		if err := f.changed(m.mode); err != nil {
+			return err
 		}
-		if diff := f.id.diff(now, m.mode); diff != "" {
-			return pathError("stat", f.path, fmt.Errorf("%w: %s", ErrChanged, diff))
-		}
+	}
+	return nil
+}
+
+// changed is Changed for one file. The model must not be closed meanwhile.
+func (f *file) changed(mode Mode) error {
+	now, err := identify(f.f)
+	if err != nil {
+		return pathError("stat", f.path, err)
+	}
+	if diff := f.id.diff(now, mode); diff != "" {
+		return pathError("stat", f.path, fmt.Errorf("%w: %s", ErrChanged, diff))
 	}
 	return nil
 }

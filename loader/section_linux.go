@@ -18,7 +18,7 @@ func startSync(f *os.File, off, n int64) {
 func (t *target) kernelCopies(open func(name string) (io.Reader, error)) func(name string) (io.Reader, error) {
 	return func(name string) (io.Reader, error) {
 		r, err := open(name)
-		if s, ok := r.(*Section); ok && err == nil && s.Size() <= math.MaxInt {
+		if s, ok := r.(*Section); ok && err == nil && s.Size() >= copyLeast && s.Size() <= math.MaxInt {
 			return &kernelCopy{s: s, t: t}, nil
 		}
 		return r, err
@@ -26,6 +26,7 @@ func (t *target) kernelCopies(open func(name string) (io.Reader, error)) func(na
 }
 
 const (
+	copyLeast = 64 << 10  // what takes longer to ask of the kernel than to read and write together with others
 	copyStep  = 8 << 20   // what the kernel copies at a time
 	writeStep = 256 << 10 // what else is read and written at a time
 )
@@ -41,10 +42,15 @@ type kernelCopy struct {
 func (k *kernelCopy) Read(b []byte) (int, error) { return k.s.Read(b) }
 func (k *kernelCopy) Len() int                   { return int(k.s.Size() - k.done) }
 
-// WriteTo moves the section to the end of the target, which the writer is:
-// whole blocks are shared where the file system does that and they lie alike in
-// both files, the rest is copied.
-func (k *kernelCopy) WriteTo(io.Writer) (int64, error) {
+// WriteTo moves the section to the end of the target, to which the writer
+// writes: whole blocks are shared where the file system does that and they lie
+// alike in both files, the rest is copied.
+func (k *kernelCopy) WriteTo(w io.Writer) (int64, error) {
+	if f, ok := w.(interface{ Flush() error }); ok { // as format.Encode's has
+		if err := f.Flush(); err != nil {
+			return 0, err
+		}
+	}
 	if lo, hi := k.blocks(); lo < hi {
 		if err := k.copy(lo); err != nil {
 			return k.done, err
@@ -54,7 +60,7 @@ func (k *kernelCopy) WriteTo(io.Writer) (int64, error) {
 	if err := k.copy(k.s.Size()); err != nil {
 		return k.done, err
 	}
-	return k.done, k.s.m.Changed()
+	return k.done, k.s.changed()
 }
 
 // blocks returns the part of the section that could be shared: whole blocks of

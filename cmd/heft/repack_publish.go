@@ -129,7 +129,7 @@ func (p *plan) moves(stage, dir string, old []string) (list []move) {
 	for _, name := range names { // an index, which is the last, makes them the model
 		in(name)
 	}
-	for _, name := range slices.Backward(old) { // first what decides which files are the model
+	for _, name := range old {
 		if !slices.Contains(p.names(), name) {
 			out(name)
 		}

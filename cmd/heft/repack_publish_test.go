@@ -290,6 +290,9 @@ func TestStageLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if fi, err := os.Stat(stage); err != nil || fi.Mode().Perm() != 0o700 && runtime.GOOS != "windows" {
+		t.Errorf("%v, %v", fi.Mode(), err) // what is in it may replace what is private
+	}
 	file := filepath.Join(stage, "file")
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
 		t.Fatal(err)

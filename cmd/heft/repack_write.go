@@ -92,6 +92,10 @@ func (m *mover) writeShards(dir string) error {
 	defer done()
 	for _, f := range m.plan.files {
 		if err := loader.WriteFile(filepath.Join(stage, f.name), f.header, m.open); err != nil {
+			var pe *fs.PathError
+			if errors.As(err, &pe) {
+				pe.Path = filepath.Join(dir, f.name) // nobody else knows of the stage
+			}
 			return err
 		}
 	}
