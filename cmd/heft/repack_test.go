@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -213,6 +214,55 @@ func TestConversionCloses(t *testing.T) {
 	c.Close()
 	if len(m.free) != cap(m.free) {
 		t.Errorf("canceled, %d of %d scratches are free", len(m.free), cap(m.free))
+	}
+}
+
+// Whatever files a real model is put into, its tensors stay what they are, and
+// the file that is merged again is the one there was. HEFT_MODEL is a
+// safetensors file.
+func TestRepackRealModels(t *testing.T) {
+	models := []string{"../../testdata/digits"}
+	if path := os.Getenv("HEFT_MODEL"); path != "" {
+		models = append(models, path)
+	}
+	for _, src := range models {
+		dir := t.TempDir()
+		in := func(name string) string { return filepath.Join(dir, name) }
+		mustRepack(t, "-o", in("merged"), src)
+		mustRepack(t, "-o", in("again"), in("merged"))
+		mustRepack(t, "-o", in("aligned"), "--align", "4K", in("merged"))
+		mustRepack(t, "-o", in("shards"), "--shard-size", "20K", in("merged"))
+		mustRepack(t, "-o", in("from shards"), in("shards"))
+		mustRepack(t, "-o", in("wide"), "--cast", "F32", in("merged"))
+		want := readModel(t, src)
+		for _, name := range []string{"merged", "aligned", "shards"} {
+			got := readModel(t, in(name))
+			if len(got) != len(want) {
+				t.Errorf("%s, %s: %d tensors, want %d", src, name, len(got), len(want))
+			}
+			for tensor, x := range want {
+				y := got[tensor]
+				if y.DType() != x.DType() || !slices.Equal(y.Shape(), x.Shape()) || !bytes.Equal(y.Bytes(), x.Bytes()) {
+					t.Errorf("%s, %s: %q is other than it was", src, name, tensor)
+				}
+			}
+		}
+		for name, x := range readModel(t, in("wide")) {
+			before, err1 := tensor.AppendFloat32(nil, want[name])
+			after, err2 := tensor.AppendFloat32(nil, x)
+			if err1 != nil || err2 != nil || !slices.Equal(before, after) {
+				t.Errorf("%s: %q has other values in %v, %v, %v", src, name, x.DType(), err1, err2)
+			}
+		}
+		merged, err := os.ReadFile(in("merged"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"again", "from shards"} {
+			if b, err := os.ReadFile(in(name)); err != nil || !bytes.Equal(b, merged) {
+				t.Errorf("%s: %s has other bytes, %v", src, name, err)
+			}
+		}
 	}
 }
 
