@@ -44,14 +44,13 @@ func (p *parser) room() *Entry {
 }
 
 // grow makes room for more tensors: at first for one a brace, which is how
-// entries are written; later for the rest of the text as far as it is like what
-// has been read, and for as many again at least; for no more than it can hold.
+// entries are written; if that was not enough, for as many as the rest of the text
+// can hold, so that lists are copied once.
 func (p *parser) grow() {
-	rest, n := len(p.b)-p.i, len(p.tensors)
-	if n == 0 {
+	rest := len(p.b) - p.i
+	n := rest
+	if p.tensors == nil {
 		n = estimate(p.b[p.i:], '{')
-	} else {
-		n = max(n, rest/(p.i/n+1))
 	}
 	p.tensors = slices.Grow(p.tensors, min(n, rest/minTensorText)+1)
 	p.names = newNameTable(cap(p.tensors))
