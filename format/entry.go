@@ -107,7 +107,7 @@ func (p *parser) entry(e *Entry) bool {
 
 func (p *parser) fields(e *Entry) bool {
 	var seen [fieldCount]bool
-	f, others := 0, false
+	f := 0
 	more, ok := p.begins('{', '}')
 	for more && ok {
 		at := p.i
@@ -118,7 +118,6 @@ func (p *parser) fields(e *Entry) bool {
 		f = slices.Index(fieldNames[:], key)
 		switch {
 		case f < 0:
-			others = true
 			ok = p.skip(3) && (p.report == nil || p.warn(at, e.Name, "unknown field %s", quote(key)))
 		case seen[f]:
 			return p.fail(at, "%s stands twice", key)
@@ -136,7 +135,7 @@ func (p *parser) fields(e *Entry) bool {
 	if f := slices.Index(seen[:], false); f >= 0 {
 		return p.fail(p.i-1, "no %s", fieldNames[f])
 	}
-	if f == offsetsField && !others {
+	if f == offsetsField { // the last one
 		p.learn(e)
 	}
 	return true

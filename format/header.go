@@ -33,7 +33,7 @@ type Header struct {
 type Entry struct {
 	Name       string
 	DType      tensor.DType
-	Shape      []int // outermost dimension first; empty for a scalar
+	Shape      []int // outermost dimension first; empty for a scalar; entries may share it
 	Begin, End int64 // absolute offsets in the file: the data is [Begin, End)
 }
 
@@ -128,11 +128,15 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 func parse(b []byte, text string, size int64, report func(*Error) bool) (*Header, *Error) {
 	p := &parser{scanner: scanner{b: b, text: text, base: lengthSize, kind: ErrHeaderJSON}, report: report, arena: []int{}}
 	p.nameAt = func(i int) string { return p.tensors[i].Name }
-	if report != nil && !p.utf8() {
-		return nil, p.err
+	if report != nil && !p.utf8(false) { // before it hears of anything else
+		return nil, p.notUTF8()
 	}
-	if ok := p.header(); (!ok || p.beyond != 0) && !p.utf8() || !ok {
-		return nil, p.err // text that is not UTF-8 counts before text that is not JSON
+	ok := p.header()
+	if !p.utf8(ok) { // which counts before what else is wrong
+		return nil, p.notUTF8()
+	}
+	if !ok {
+		return nil, p.err
 	}
 	h := &Header{Metadata: p.metadata, Tensors: p.tensors, DataOffset: lengthSize + int64(len(b)), names: p.names}
 	if !p.spelling(h) {

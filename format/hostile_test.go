@@ -68,6 +68,14 @@ var hostileHeaders = []struct {
 	{"flawed tensors", func(n int) string {
 		return repeat(n, func(i int) string { return fmt.Sprintf(`"%s":["U8",[1],[0,0]]`, short(i)) })
 	}},
+	{"many tensors and one twice", func(n int) string {
+		text := repeat(n, func(i int) string { return fmt.Sprintf(`"%s":["F4",[],[0,0]]`, short(i)) })
+		return text[:len(text)-1] + `,"b":["F4",[],[0,0]]}`
+	}},
+	{"a long shape, then flawed tensors", func(n int) string {
+		text := repeat(n*7/10, func(i int) string { return fmt.Sprintf(`"%s":["U8",[1],[0,0]]`, short(i)) })
+		return `{"":{"dtype":"U8","shape":[0` + strings.Repeat(",0", n*3/20) + `],"data_offsets":[0,0]},` + text[1:]
+	}},
 	{"names alike", func(n int) string {
 		prefix := strings.Repeat("x", 200)
 		return repeat(n, func(i int) string {
@@ -116,17 +124,25 @@ func TestHostileMemory(t *testing.T) {
 	}
 }
 
-// TestHostileIndexMemory does the same for ReadIndex.
-func TestHostileIndexMemory(t *testing.T) {
-	const n, most = 1 << 20, 16
-	for _, c := range []struct{ name, text string }{
+// hostileIndexes are indexes of about n bytes that do.
+func hostileIndexes(n int) []struct{ name, text string } {
+	return []struct{ name, text string }{
 		{"many weight maps", repeat(n, func(int) string { return `"weight_map":{}` })},
 		{"lines", `{"weight_map":{` + strings.Repeat("\n", n) + `}}`},
 		{"short names", `{"weight_map":` + repeat(n, func(i int) string { return fmt.Sprintf(`"%s":"a.safetensors"`, short(i)) }) + "}"},
 		{"many shards", `{"weight_map":` + repeat(n, func(i int) string { return fmt.Sprintf(`"%s":"%s.safetensors"`, short(i), short(i)) }) + "}"},
 		{"same name", `{"weight_map":` + repeat(n, func(int) string { return `"":"a.safetensors"` }) + "}"},
+		{"a name twice", `{"weight_map":` + strings.Replace(repeat(n, func(i int) string { return fmt.Sprintf(`"%s":"a.safetensors"`, short(i)) }), "{", `{"b":"a.safetensors",`, 1) + "}"},
 		{"metadata", `{"metadata":{"a":[0` + strings.Repeat(",0", n) + `]},"weight_map":{}}`},
-	} {
+		{"a large weight map, then many", `{"weight_map":` + repeat(n/2, func(i int) string { return fmt.Sprintf(`"%s":"%s.safetensors"`, short(i), short(i)) }) +
+			strings.Repeat(`,"weight_map":{"":"a.safetensors"}`, n/70) + "}"},
+	}
+}
+
+// TestHostileIndexMemory does the same for ReadIndex.
+func TestHostileIndexMemory(t *testing.T) {
+	const n, most = 1 << 20, 16
+	for _, c := range hostileIndexes(n) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		x, err := format.ReadIndex(strings.NewReader(c.text))
@@ -149,6 +165,16 @@ func BenchmarkHostile(b *testing.B) {
 				b.SetBytes(int64(len(header)))
 				for b.Loop() {
 					read(header)
+				}
+			})
+		}
+	}
+	for _, n := range []int{1 << 18, 1 << 22} {
+		for _, c := range hostileIndexes(n) {
+			b.Run(fmt.Sprintf("index: %s/%dKiB", c.name, n>>10), func(b *testing.B) {
+				b.SetBytes(int64(len(c.text)))
+				for b.Loop() {
+					format.ReadIndex(strings.NewReader(c.text))
 				}
 			})
 		}

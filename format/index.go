@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 const (
@@ -86,7 +85,7 @@ func ReadIndex(r io.Reader) (*Index, error) {
 	}
 	s := &indexScanner{scanner: scanner{b: text, text: asString(text), kind: ErrIndex}, shards: map[string]int{}}
 	ok := s.index()
-	if (!ok || s.beyond != 0) && !utf8.Valid(text) {
+	if !s.utf8(ok) {
 		return nil, &Error{Err: faultf(ErrIndex, "index is not UTF-8")}
 	}
 	if !ok {
@@ -185,7 +184,7 @@ func (s *indexScanner) weightMap() bool {
 		s.tensors = make([]placed, 0, min(estimate(rest, '\n'), len(rest)/minMapped)) // a tensor a line
 	}
 	s.mapped, s.tensors = true, s.tensors[:0]
-	clear(s.shards)
+	s.shards = map[string]int{} // clearing one that was large takes time each time
 	last, shard := "", -1
 	more, ok := s.begins('{', '}')
 	for more && ok {

@@ -30,15 +30,13 @@ func (k *kinds) at(b []byte, i int) *kind {
 }
 
 const (
-	shortKind = len(`":{"dtype":"F4","shape":[],"data_offsets":[`)
-	afterKind = len(`123456789012345,123456789012345]}`) // and what uintAt looks at
+	shortKind = len(`":{"dtype":"F4","shape":[],"data_offsets":[`) // there is no shorter one
+	afterKind = len(`123456789012345,123456789012345]}`)           // and what uintAt looks at
 )
 
-// learn notes the kind of a tensor whose type and shape, and nothing else, stand between its name and its offsets.
+// learn notes the kind of a tensor of which everything stands between its name and its offsets.
 func (p *parser) learn(e *Entry) {
-	if n := p.offsetsAt - p.nameEnd; p.nameEnd > 0 && n >= shortKind && len(p.b)-p.nameEnd >= n+afterKind {
-		*p.kinds.at(p.b, p.nameEnd) = kind{p.text[p.nameEnd:p.offsetsAt], e.DType, e.Shape, p.last}
-	}
+	*p.kinds.at(p.b, p.nameEnd) = kind{p.text[p.nameEnd:p.offsetsAt], e.DType, e.Shape, p.last}
 }
 
 // familiar reads a tensor, name and all, of a kind that the text has shown
@@ -46,10 +44,10 @@ func (p *parser) learn(e *Entry) {
 // as member, which reads anything; where the text differs, or is about to end,
 // it leaves that to member, position and all.
 func (p *parser) familiar() bool {
-	b, start := p.b, p.i+1
-	if p.report != nil || start > len(b) || b[start-1] != '"' {
+	if p.report != nil || p.next() != '"' {
 		return false
 	}
+	b, start := p.b, p.i+1
 	i, beyond := plain(b, start)
 	if i > len(b)-shortKind-afterKind {
 		return false

@@ -70,7 +70,7 @@ func unique[T any](list []T, name func(*T) string) ([]T, nameTable) {
 	if !duplicates {
 		return list, t
 	}
-	last := list[:0] // what is overwritten has another name than all that follows
+	last := list[:0] // what has been moved has another name than all that follows
 	for i := range list {
 		if place, _ := t.find(at(i), at); place == i {
 			last = append(last, list[i])

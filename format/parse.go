@@ -20,7 +20,7 @@ type parser struct {
 	arena       []int           // shapes are cut from it
 
 	kinds      kinds
-	nameEnd    int         // where the quote behind the last name is; 0 if there are escapes in it
+	nameEnd    int         // where the quote behind the last name is
 	offsetsAt  int         // where the last offsets are
 	end        spelledUint // the last end of a tensor that familiar has read
 	shapeStart int         // where in the arena the shape begun last begins
@@ -39,16 +39,12 @@ type flaw struct {
 // fit an int. It counts, as ErrOverflow, once the reference accepts the file.
 var errDimension = errors.New("dimension too large")
 
-// utf8 checks the whole text, before any of it is read as JSON.
-func (p *parser) utf8() bool {
-	if utf8.Valid(p.b) {
-		return true
-	}
+// notUTF8 says where text is not UTF-8 that is not.
+func (p *parser) notUTF8() *Error {
 	for i := 0; ; {
 		r, n := utf8.DecodeRune(p.b[i:])
 		if r == utf8.RuneError && n == 1 {
-			p.err = &Error{Offset: p.base + int64(i), Err: faultf(ErrHeaderUTF8, "header is not UTF-8: byte %#02x at %d", p.b[i], p.base+int64(i))}
-			return false
+			return &Error{Offset: p.base + int64(i), Err: faultf(ErrHeaderUTF8, "header is not UTF-8: byte %#02x at %d", p.b[i], p.base+int64(i))}
 		}
 		i += n
 	}
@@ -76,9 +72,7 @@ func (p *parser) member() bool {
 	p.next()
 	start := p.i
 	name, ok := p.str()
-	if p.nameEnd = p.i - 1; p.nameEnd-start-1 != len(name) {
-		p.nameEnd = 0 // escapes are longer than what they stand for
-	}
+	p.nameEnd = p.i - 1
 	switch {
 	case !ok, !p.punct(':'), p.report != nil && !p.checkName(start, name):
 		return false

@@ -17,8 +17,7 @@ const maxDepth = 128
 // Methods that return a bool report whether the text was as wanted; where it
 // was not, err says why and the position is undefined.
 //
-// Whether the text is UTF-8 the caller checks. It need not if the whole text has
-// been read and beyond is 0: outside of strings JSON is ASCII.
+// Whether the text is UTF-8 the caller asks at the end.
 type scanner struct {
 	b      []byte // the JSON text
 	text   string // the same text, of which strings are cut
@@ -28,6 +27,10 @@ type scanner struct {
 	kind   error  // what is wrong with the text is of this kind
 	err    *Error // the first thing that is wrong
 }
+
+// utf8 reports whether the text is UTF-8. It need not look if the whole text has
+// been read and its strings are ASCII: outside of strings all JSON is.
+func (s *scanner) utf8(read bool) bool { return read && s.beyond == 0 || utf8.Valid(s.b) }
 
 // fail notes what is wrong with the text at position pos.
 func (s *scanner) fail(pos int, format string, args ...any) bool {

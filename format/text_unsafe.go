@@ -19,7 +19,8 @@ func rawBytes(n int) []byte {
 	var b strings.Builder
 	b.Grow(n + 1)
 	b.WriteByte(0)
-	// SAFETY: Grow promises room for n bytes behind the first, in memory that is
-	// reached through b alone, which ends here.
+	// SAFETY: String returns the buffer itself (strings/builder.go, Go 1.26), in
+	// which Grow has made room for n bytes behind the first; it is reached through
+	// b alone, which ends here.
 	return unsafe.Slice(unsafe.StringData(b.String()), n)
 }

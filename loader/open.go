@@ -281,7 +281,7 @@ func (n nameMap) Lookup(name string) (file int, ok bool) {
 	return file, ok
 }
 
-// checkShards returns why the first shard that cannot be used cannot.
+// checkShards returns why a shard cannot be used: the first, in their order, of which that is so.
 func (m *Model) checkShards(paths []string, errs []error) error {
 	missing := 0
 	for _, err := range errs {
@@ -301,7 +301,7 @@ func (m *Model) checkShards(paths []string, errs []error) error {
 	return nil
 }
 
-// choose makes the tensors members that the index places in a shard, which must have them.
+// choose counts the tensors that the index places in a shard, and refuses a shard that lacks one.
 func (m *Model) choose(f *file, index *format.Index, shard int) error {
 	f.members = 0
 	for name := range index.Names(shard) {

@@ -283,7 +283,6 @@ func TestShards(t *testing.T) {
 	}
 }
 
-// Hub caches are links from the names of a snapshot to blobs.
 // An index that is replaced while its shards are opened is found out. (That
 // nobody then sees shards of two models is held with the command that replaces them.)
 func TestOpenUnreplaced(t *testing.T) {
@@ -314,6 +313,7 @@ func TestOpenUnreplaced(t *testing.T) {
 	}
 }
 
+// Hub caches are links from the names of a snapshot to blobs.
 func TestOpenSymlinks(t *testing.T) {
 	dir := t.TempDir()
 	blobs, snapshot := filepath.Join(dir, "blobs"), filepath.Join(dir, "snapshot")
