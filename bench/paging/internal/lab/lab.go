@@ -178,12 +178,17 @@ func Compare(variants ...*Variant) {
 			if v.Prepare != nil {
 				v.Prepare()
 			}
-			cpu, read, began := cpuTime(), deviceBytes(), time.Now()
-			v.Run()
-			wall := time.Since(began)
-			v.Samples = append(v.Samples, Sample{wall, cpuTime() - cpu, deviceBytes() - read})
+			v.Sample()
 		}
 	}
+}
+
+// Sample runs the variant and adds what it cost to its samples.
+func (v *Variant) Sample() {
+	cpu, read, began := cpuTime(), deviceBytes(), time.Now()
+	v.Run()
+	wall := time.Since(began)
+	v.Samples = append(v.Samples, Sample{wall, cpuTime() - cpu, deviceBytes() - read})
 }
 
 // Median returns the middle one of what f says of the samples.
