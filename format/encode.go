@@ -2,7 +2,6 @@ package format
 
 import (
 	"cmp"
-	"errors"
 	"io"
 	"slices"
 )
@@ -99,7 +98,7 @@ func (e *Entry) copy(g *gatherer, r io.Reader) error {
 		g.buf = g.buf[:len(g.buf)+n]
 		left -= int64(n)
 		switch {
-		case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+		case err == io.EOF || err == io.ErrUnexpectedEOF: // ReadFull's own; what wraps them says more
 			return e.tooShort(e.Size() - left)
 		case err != nil:
 			return err

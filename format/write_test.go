@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -328,6 +329,20 @@ func (r around) WriteTo(w io.Writer) (int64, error) {
 
 // Data of every size come in their order, whichever way they take; what is
 // small is written together, and what is large in steps.
+// What a reader says of its own about an end that came too soon is passed on.
+func TestEncodeReaderError(t *testing.T) {
+	h, err := format.NewHeader(nil, []format.Entry{{Name: "a", DType: tensor.U8, Shape: []int{2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	truncated := &fs.PathError{Op: "read", Path: "x", Err: io.ErrUnexpectedEOF}
+	err = format.Encode(io.Discard, h, func(string) (io.Reader, error) { return iotest.ErrReader(truncated), nil })
+	var pe *fs.PathError
+	if !errors.As(err, &pe) || pe != truncated || errors.Is(err, format.ErrSize) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEncodeGathers(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	sizes := []int{0, 1, 1000, 64<<10 - 1, 64 << 10, 64<<10 + 1, 200_000, 256<<10 - 1, 256 << 10, 256<<10 + 1, 1<<20 + 1}

@@ -110,6 +110,11 @@ func (p *plan) moves(stage, dir string, old []string) (list []move) {
 	out := func(name string) {
 		list = append(list, move{filepath.Join(dir, name), filepath.Join(stage, "old-"+name)})
 	}
+	loose := looseShards(dir, old)
+	for _, name := range loose {
+		out(name)
+	}
+	old = slices.DeleteFunc(slices.Clone(old), func(name string) bool { return slices.Contains(loose, name) })
 	names := p.names()
 	if p.index != nil && !covers(old, names) {
 		names = names[:len(names)-1]
@@ -135,6 +140,27 @@ func (p *plan) moves(stage, dir string, old []string) (list []move) {
 		}
 	}
 	return list
+}
+
+// looseShards returns those of the old files that are shards which the index in
+// dir does not name: a repack that was killed has left them, and no reader looks
+// at them.
+func looseShards(dir string, old []string) (loose []string) {
+	f, err := os.Open(filepath.Join(dir, format.IndexName))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	x, err := format.ReadIndex(f)
+	if err != nil {
+		return nil
+	}
+	for _, name := range old {
+		if name != format.IndexName && name != format.ShardName(0, 1) && !slices.Contains(x.Shards, name) {
+			loose = append(loose, name)
+		}
+	}
+	return loose
 }
 
 // covers reports whether readers keep to the old files of a model while new ones

@@ -78,7 +78,7 @@ func TestRepackMoves(t *testing.T) {
 		writeVersion(t, sources[version], version, 4)
 	}
 	kinds := map[string]string{"single": "24", "two": "12", "three": "8"}
-	for _, old := range []string{"none", "single", "two", "three", "single and two", "two without an index"} {
+	for _, old := range []string{"none", "single", "two", "three", "single and two", "two without an index", "two beside loose shards"} {
 		for name, size := range kinds {
 			t.Run(old+" to "+name, func(t *testing.T) {
 				dir, stage := t.TempDir(), filepath.Join(t.TempDir(), "stage")
@@ -94,6 +94,13 @@ func TestRepackMoves(t *testing.T) {
 						}
 					}
 				}
+				if strings.Contains(old, "loose") { // as a killed one leaves of three
+					for i := range 2 {
+						if err := os.WriteFile(filepath.Join(dir, format.ShardName(i, 3)), nil, 0o666); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
 				if strings.Contains(old, "without") {
 					os.Remove(filepath.Join(dir, format.IndexName))
 				}
@@ -104,8 +111,8 @@ func TestRepackMoves(t *testing.T) {
 				p := planOf(t, v, sources['n'])
 				mustRepack(t, "--shard-size", size, "-o", stage, sources['n'])
 				bare := old == "none" || old == "two without an index"
-				same := old == name
-				checkMoves(t, p, stage, dir, name != "single" && (bare || same))
+				same, _, _ := strings.Cut(old, " beside")
+				checkMoves(t, p, stage, dir, name != "single" && (bare || same == name))
 			})
 		}
 	}
