@@ -522,7 +522,10 @@ func (s *scenario) exercise(m *Model, r *Region, rnd *rand.Rand) {
 				s.judge("Unpin", r.Unpin())
 			}
 		case 3:
-			s.refused("Advise", r.Advise(Advice(rnd.IntN(int(Cold)+1))), false)
+			a := Advice(rnd.IntN(int(Cold) + 1))
+			err := r.Advise(a)
+			pinned := a == Cold && errors.Is(err, errors.ErrUnsupported) // some of it
+			s.refused("Advise", err, pinned)
 		case 4:
 			_, err := r.Resident()
 			s.judge("Resident", err)

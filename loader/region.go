@@ -215,7 +215,8 @@ func (a Advice) String() string {
 
 // Advise passes a hint about the region, rounded out to whole pages, to the
 // kernel. No hint can lose data. The error is errors.ErrUnsupported with
-// [BackendRead] and where the platform or the kernel does not know the hint.
+// [BackendRead], where the platform or the kernel does not know the hint, and for
+// Cold where some of the region is pinned.
 func (r *Region) Advise(a Advice) error {
 	if err := r.m.acquire("advise"); err != nil {
 		return err
