@@ -2,7 +2,9 @@
 
 // Command scattered measures fetching 20 tensors of 10 MiB that lie far apart
 // in a file that is not in memory: the time beside O_DIRECT's for the same
-// bytes, and how many bytes the device has to read for it.
+// bytes, and how many bytes the device has to read for it. The two parts that
+// Prefetch consists of are shown by themselves too, as plain calls of madvise: the
+// whole huge pages of the tensors, and their edges in small pages.
 //
 //	go run ./paging/scattered
 //
@@ -13,6 +15,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"heft/bench/paging/internal/lab"
 	"heft/loader"
@@ -63,13 +68,62 @@ func compare(path, kb string) {
 		}
 		done = func() { lab.Check(m.Close()) }
 	}}
-	lab.Compare(direct, heft, plain, raw)
+	part := func(name string, want func(lo, hi int64) []lab.Extent, bring func(b []byte)) *lab.Variant {
+		var parts []lab.Extent
+		for _, x := range extents {
+			parts = append(parts, want(x.Lo, x.Hi)...)
+		}
+		return &lab.Variant{Name: name, Prepare: cold, Run: func() {
+			b := lab.Map(path)
+			lab.Check(unix.Madvise(b, unix.MADV_HUGEPAGE))
+			lab.Check(unix.Madvise(b, unix.MADV_RANDOM))
+			inParallel(parts, func(x lab.Extent) { bring(b[x.Lo/page*page : x.Hi]) })
+			done = func() { lab.Unmap(b) }
+		}}
+	}
+	whole := part("whole huge pages", func(lo, hi int64) []lab.Extent {
+		return lab.Cut([]lab.Extent{{Lo: up(lo), Hi: down(hi)}}, huge)
+	}, populate)
+	edges := part("edges, small pages", func(lo, hi int64) []lab.Extent {
+		return []lab.Extent{{Lo: lo, Hi: up(lo)}, {Lo: down(hi), Hi: hi}}
+	}, func(b []byte) {
+		const piece = 128 << 10
+		for i := 0; i < len(b); i += piece {
+			lab.Check(unix.Madvise(b[i:min(i+piece, len(b))], unix.MADV_WILLNEED))
+		}
+		populate(b)
+	})
+	variants := []*lab.Variant{direct, heft, plain, raw, whole, edges}
+	lab.Compare(variants...)
 	done()
 	const wanted = tensors * lab.TensorBytes
 	fmt.Printf("read_ahead_kb %s, %d tensors, %d MiB:   ms   read/wanted  of O_DIRECT's speed\n", kb, tensors, wanted>>20)
-	for _, v := range []*lab.Variant{direct, heft, plain, raw} {
+	for _, v := range variants {
 		fmt.Printf("  %-20s %17.1f %10.3f  %s\n", v.Name, v.Median(lab.Wall)*1e3, v.Median(lab.Read)/wanted, v.Speed(direct))
 	}
+}
+
+const (
+	page = 4 << 10
+	huge = 2 << 20
+)
+
+func up(n int64) int64   { return (n + huge - 1) / huge * huge }
+func down(n int64) int64 { return n / huge * huge }
+
+func populate(b []byte) { lab.Check(unix.Madvise(b, unix.MADV_POPULATE_READ)) }
+
+// inParallel calls bring for each of the parts, from 16 goroutines.
+func inParallel(parts []lab.Extent, bring func(lab.Extent)) {
+	var g errgroup.Group
+	g.SetLimit(16)
+	for _, x := range parts {
+		g.Go(func() error {
+			bring(x)
+			return nil
+		})
+	}
+	g.Wait()
 }
 
 // choose picks tensors of which no two are neighbours.
