@@ -243,9 +243,9 @@ func TestRepackKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trials := 100
+	trials, longest := 100, 60*time.Millisecond
 	if testing.Short() || emulated() {
-		trials = 10
+		trials, longest = 10, 600*time.Millisecond // qemu-user takes its time to start
 	}
 	top := t.TempDir()
 	dst := filepath.Join(top, "dst")
@@ -264,7 +264,7 @@ func TestRepackKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(rand.N(60 * time.Millisecond))
+		time.Sleep(rand.N(longest))
 		cmd.Process.Kill()
 		cmd.Wait()
 		if _, err := os.Stat(filepath.Join(dst, staging)); err == nil {
@@ -275,7 +275,7 @@ func TestRepackKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d that were killed left something", left, trials)
-	if left == 0 {
+	if left == 0 && !emulated() {
 		t.Error("none was killed at work")
 	}
 	mustRepack(t, args['n']...)
